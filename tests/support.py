@@ -1,0 +1,44 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests share: running a module for real, names that cannot collide."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def random_name(prefix: str = "lt-") -> str:
+    """A name for a container, project, network or volume that no other test run has."""
+    return f"{prefix}{secrets.token_hex(4)}"
+
+
+def run_module(name: str, args: dict[str, Any], check: bool = False, diff: bool = False) -> dict[str, Any]:
+    """Run a module of the collection in a process of its own and return its result, failed ones too.
+
+    The arguments travel on standard input, as no process list may show them.
+    """
+    internal = {"_ansible_check_mode": check, "_ansible_diff": diff}
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "plugins" / "modules" / f"{name}.py")],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}),
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        result = json.loads(done.stdout)
+    except ValueError as error:
+        message = f"{name} ended with {done.returncode} and no JSON:\n{done.stdout}\n{done.stderr}"
+        raise AssertionError(message) from error
+    assert isinstance(result, dict), done.stdout
+    return result
