@@ -1,0 +1,376 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Compose project should be, what it is, and what has to happen: pure functions of the module `stack`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os.path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+
+LABEL_DEFINITION = "lastro.definition"
+LABEL_FILES = "lastro.files"
+EXTENSION = "x-platform"
+
+# What a service's container is made from besides its own definition.
+_REFERENCED = ("networks", "volumes", "configs", "secrets")
+
+
+@dataclass(frozen=True)
+class Reload:
+    """How a service takes up changed files without being recreated: signals, or a command run inside."""
+
+    files: tuple[str, ...]
+    signals: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+    def covers(self, path: str) -> bool:
+        return any(fnmatch(path, pattern) for pattern in self.files)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as it should run. `files` and `definition` are digests that its containers carry as labels."""
+
+    name: str
+    image: str
+    replicas: int
+    definition: str
+    files: str
+    reloads: tuple[Reload, ...] = ()
+    reloadable: Mapping[str, str] = field(default_factory=dict)
+    depends_on: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    one_shot: bool = False
+    hold: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as the Engine lists it. `managed` is false for one that this module did not make."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    image_id: str
+    state: str
+    health: str
+    definition: str
+    files: str
+    managed: bool = True
+
+
+@dataclass(frozen=True)
+class Reality:
+    """One look at the Engine: containers of the project, image IDs by reference, networks and volumes that are not there."""
+
+    containers: tuple[Container, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    missing_networks: frozenset[str] = frozenset()
+    missing_volumes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Action:
+    """What happens to a service and why. `remove` are containers that go (extra, or made by hand)."""
+
+    service: str
+    kind: str  # none | create | recreate | start | reload | remove | pending
+    why: str = ""
+    remove: tuple[str, ...] = ()
+    reloads: tuple[Reload, ...] = ()
+
+
+def desired_services(
+    compose: Mapping[str, Any], directory: str, files: Mapping[str, str], hold: Iterable[str]
+) -> list[Service]:
+    """The services of a Compose dict. `files` maps each managed path (relative to `directory`) to its digest."""
+    services = compose.get("services")
+    if not isinstance(services, Mapping) or not services:
+        raise PlatformError("`compose` has no services", "Give the Compose Specification as a dict with `services`.")
+    unknown = sorted(set(hold) - set(services))
+    if unknown:
+        raise PlatformError(f"`hold` names services that are not in `compose`: {', '.join(unknown)}", "Correct the name.")
+    found = [_service(compose, str(name), spec, directory, files, name in set(hold)) for name, spec in services.items()]
+    for service in found:
+        missing = sorted(set(service.depends_on) - {other.name for other in found})
+        if missing:
+            raise PlatformError(
+                f"Service {service.name} depends on {', '.join(missing)}, which is not in `compose`",
+                "Take the entry out of depends_on or add the service.",
+            )
+    return found
+
+
+def _service(
+    compose: Mapping[str, Any], name: str, spec: Any, directory: str, files: Mapping[str, str], hold: bool
+) -> Service:
+    if not isinstance(spec, Mapping) or not spec.get("image"):
+        raise PlatformError(
+            f"Service {name} names no image", "Give `image`; images are built by the module `images`, not by a stack."
+        )
+    if "build" in spec:
+        raise PlatformError(f"Service {name} has `build`", "Build the image first (module `images`) and name it in `image`.")
+    seen = _mounted_files(name, spec, directory, files)
+    reloads = tuple(_reload(name, rule) for rule in (spec.get(EXTENSION) or {}).get("reload", []))
+    reloadable = {path: digest for path, digest in seen.items() if any(rule.covers(path) for rule in reloads)}
+    fixed = {path: digest for path, digest in seen.items() if path not in reloadable}
+    return Service(
+        name=name,
+        image=str(spec["image"]),
+        replicas=_replicas(spec),
+        definition=digest(_definition(compose, spec)),
+        files=digest(fixed),
+        reloads=reloads,
+        reloadable=reloadable,
+        depends_on=_depends_on(spec),
+        networks=tuple(_names(spec.get("networks") or ["default"])) if "network_mode" not in spec else (),
+        volumes=tuple(source for source, _target in mounts(spec) if not _is_path(source)),
+        one_shot=str(spec.get("restart", "no")) == "no" and "healthcheck" not in spec and _awaited(compose, name),
+        hold=hold,
+    )
+
+
+def _definition(compose: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a container is made from: not the order of starting, not the number of copies, not our extension."""
+    own = {key: value for key, value in spec.items() if key not in (EXTENSION, "depends_on", "scale")}
+    if isinstance(own.get("deploy"), Mapping):
+        own["deploy"] = {key: value for key, value in own["deploy"].items() if key != "replicas"}
+    referenced: dict[str, Any] = {}
+    for section in _REFERENCED:
+        used = set(_names(spec.get(section) or [])) | {source for source, _target in mounts(spec)}
+        if section == "networks" and not spec.get("networks"):
+            used.add("default")
+        defined = compose.get(section) or {}
+        referenced[section] = {name: defined[name] for name in sorted(used) if name in defined}
+    return {"service": own, **referenced}
+
+
+def digest(value: Any) -> str:
+    """A short digest of a JSON value, the same whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def mounts(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(source, target) of every volume and bind of a service; anonymous volumes have no source and are left out."""
+    found: list[tuple[str, str]] = []
+    for entry in spec.get("volumes") or []:
+        if isinstance(entry, Mapping):
+            if entry.get("source"):
+                found.append((str(entry["source"]), str(entry.get("target", ""))))
+        elif ":" in str(entry):
+            source, target = str(entry).split(":")[:2]
+            found.append((source, target))
+    return found
+
+
+def _mounted_files(name: str, spec: Mapping[str, Any], directory: str, files: Mapping[str, str]) -> dict[str, str]:
+    """The managed files that a service sees, through the directories it mounts and its env_file entries."""
+    seen: dict[str, str] = {}
+    for source, _target in mounts(spec):
+        if not _is_path(source):
+            continue
+        relative = os.path.relpath(os.path.join(directory, source), directory)
+        if relative in files:
+            raise PlatformError(
+                f"Service {name} mounts the single file {relative}, and would go on seeing the old content after a change",
+                f"Mount its directory instead ({os.path.dirname(relative) or 'a directory of its own'}).",
+            )
+        prefix = "" if relative == "." else relative + os.sep
+        seen.update({path: content for path, content in files.items() if path.startswith(prefix)})
+    entries = spec.get("env_file") or []
+    for entry in [entries] if isinstance(entries, str) else entries:
+        path = os.path.normpath(str(entry["path"] if isinstance(entry, Mapping) else entry))
+        if path in files:
+            seen[path] = files[path]
+    return seen
+
+
+def _is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~"))
+
+
+def _reload(service: str, rule: Any) -> Reload:
+    if not isinstance(rule, Mapping) or not rule.get("files"):
+        raise PlatformError(
+            f"Service {service}: x-platform.reload wants a list of entries with `files` and `signal` or `command`",
+            "Example: [{files: [config/haproxy.cfg], signal: USR2}].",
+        )
+    signals = rule.get("signal") or []
+    command = rule.get("command") or []
+    if bool(signals) == bool(command):
+        raise PlatformError(f"Service {service}: x-platform.reload names either `signal` or `command`", "Give one of them.")
+    return Reload(
+        files=tuple(map(str, rule["files"])),
+        signals=(signals,) if isinstance(signals, str) else tuple(map(str, signals)),
+        command=tuple(map(str, command)),
+    )
+
+
+def _replicas(spec: Mapping[str, Any]) -> int:
+    deploy = spec.get("deploy")
+    replicas = deploy.get("replicas") if isinstance(deploy, Mapping) else None
+    return int(replicas if replicas is not None else spec.get("scale", 1))
+
+
+def _depends_on(spec: Mapping[str, Any]) -> dict[str, str]:
+    wanted = spec.get("depends_on") or {}
+    if isinstance(wanted, Mapping):
+        return {str(name): str((entry or {}).get("condition", "service_started")) for name, entry in wanted.items()}
+    return {str(name): "service_started" for name in wanted}
+
+
+def _awaited(compose: Mapping[str, Any], name: str) -> bool:
+    """Whether somebody waits for this service to end well: then it is a one-shot, and `exited 0` is its good state."""
+    return any(
+        _depends_on(spec).get(name) == "service_completed_successfully"
+        for spec in compose["services"].values()
+        if isinstance(spec, Mapping)
+    )
+
+
+def _names(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [str(name) for name in value]
+    return [str(entry["source"] if isinstance(entry, Mapping) else entry) for entry in value]
+
+
+def plan(services: Iterable[Service], reality: Reality, loaded: Mapping[str, Mapping[str, str]]) -> list[Action]:
+    """What has to happen to each service, in the order of the dict, then to containers of no service.
+
+    `loaded` says which version of each reloadable file a service has taken up (the module's own record).
+    """
+    wanted = list(services)
+    names = {service.name for service in wanted}
+    actions = [_plan_one(service, reality, loaded.get(service.name, {})) for service in wanted]
+    orphans: dict[str, list[str]] = {}
+    for container in reality.containers:
+        if container.service not in names:
+            orphans.setdefault(container.service, []).append(container.id)
+    actions += [Action(name, "remove", "not in the compose file", tuple(ids)) for name, ids in orphans.items()]
+    return actions
+
+
+def _plan_one(service: Service, reality: Reality, loaded: Mapping[str, str]) -> Action:
+    ours = sorted((c for c in reality.containers if c.service == service.name), key=lambda c: c.number)
+    by_hand = tuple(c.id for c in ours if not c.managed)
+    kept = [c for c in ours if c.managed]
+    extra = tuple(c.id for c in kept[service.replicas :])
+    kept = kept[: service.replicas]
+
+    if by_hand:
+        kind = "recreate" if not kept else "create"
+        return _held(service, kept, Action(service.name, kind, "its container was created by hand", by_hand + extra))
+    stale = next((why for container in kept if (why := _stale(service, container, reality))), "")
+    if stale:
+        return _held(service, kept, Action(service.name, "recreate", stale, extra))
+    if len(kept) < service.replicas:
+        why = "not there yet" if not kept else f"{len(kept)} of {service.replicas} containers are there"
+        return Action(service.name, "create", why, extra)
+    stopped = [c for c in kept if not _good(service, c)]
+    if stopped:
+        return Action(service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", extra)
+    changed = sorted(path for path, content in service.reloadable.items() if loaded.get(path) != content)
+    if changed:
+        due = tuple(rule for rule in service.reloads if any(rule.covers(path) for path in changed))
+        return Action(service.name, "reload", f"changed: {', '.join(changed)}", extra, due)
+    if extra:
+        return Action(service.name, "remove", f"more than {service.replicas} containers", extra)
+    return Action(service.name, "none")
+
+
+def _good(service: Service, container: Container) -> bool:
+    return container.state == "running" or (service.one_shot and container.state == "exited 0")
+
+
+def _stale(service: Service, container: Container, reality: Reality) -> str:
+    """Why this container can't stay as it is; empty when it can."""
+    if container.definition != service.definition:
+        return "its definition changed"
+    if container.files != service.files:
+        return "files that it reads at start changed"
+    image = reality.images.get(service.image)
+    if image and container.image_id != image:
+        return f"image {service.image} is another one now"
+    if container.health == "unhealthy":
+        return "it is unhealthy"
+    if container.state in ("paused", "dead", "restarting", "removing"):
+        return f"it is {container.state}"
+    gone = sorted(set(service.networks) & reality.missing_networks | set(service.volumes) & reality.missing_volumes)
+    return f"network or volume missing: {', '.join(gone)}" if gone else ""
+
+
+def _held(service: Service, kept: list[Container], action: Action) -> Action:
+    """A service on hold is not recreated while it runs: what would happen is reported instead."""
+    if service.hold and any(container.state == "running" for container in kept):
+        return Action(service.name, "pending", action.why)
+    return action
+
+
+def layers(services: Iterable[Service], touched: set[str]) -> list[list[str]]:
+    """The touched services in groups that can be started together: each group depends only on earlier ones."""
+    wanted = {service.name: service for service in services}
+    done: set[str] = set()
+    remaining = [name for name in wanted if name in touched]
+    groups: list[list[str]] = []
+    while remaining:
+        ready = [name for name in remaining if not (_ancestors(wanted, name) & (set(remaining) - done))]
+        if not ready:
+            raise PlatformError(
+                f"Services depend on each other in a circle: {', '.join(sorted(remaining))}", "Break it in depends_on."
+            )
+        groups.append(ready)
+        done |= set(ready)
+        remaining = [name for name in remaining if name not in done]
+    return groups
+
+
+def _ancestors(services: Mapping[str, Service], name: str) -> set[str]:
+    found: set[str] = set()
+    queue = list(services[name].depends_on)
+    while queue:
+        parent = queue.pop()
+        if parent not in found:
+            found.add(parent)
+            queue += list(services[parent].depends_on)
+    return found
+
+
+def labelled(compose: Mapping[str, Any], services: Iterable[Service]) -> dict[str, Any]:
+    """The compose dict as Compose gets it: with our labels, every `$` doubled so that it stays a `$`."""
+    by_name = {service.name: service for service in services}
+    result = dict(compose)
+    result["services"] = {
+        name: {**spec, "labels": _labels(spec.get("labels"), by_name[str(name)])}
+        for name, spec in compose["services"].items()
+    }
+    escaped: dict[str, Any] = _escape(result)
+    return escaped
+
+
+def _labels(given: Any, service: Service) -> dict[str, str]:
+    if isinstance(given, Mapping):
+        own = {str(key): str(value) for key, value in given.items()}
+    else:
+        own = dict(str(entry).partition("=")[::2] for entry in given or [])
+    return {**own, LABEL_DEFINITION: service.definition, LABEL_FILES: service.files}
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, Mapping):
+        return {key: _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return value
