@@ -1,0 +1,140 @@
+"""Start, use and remove nested hosts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import image
+from tests.lab.image import Variant
+from tests.lab.machine import DOCKER, LabError, cache, docker, lock
+
+LABEL = "lastro.lab"
+# A host older than this belongs to a run that was killed, or that somebody forgot.
+LEASE_SECONDS = 3 * 3600
+_FLAGS = (
+    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+    *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm", "--cgroupns=private"),
+    *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--restart=no"),
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running nested host, known by the name of its container."""
+
+    name: str
+
+    def run(self, *command: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command as root on the host."""
+        words = [DOCKER, "exec", *(["-i"] if stdin is not None else []), self.name, *command]
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise LabError(f"{self.name}: `{' '.join(command)}` ({done.returncode}): {done.stdout}{done.stderr}".strip())
+        return done
+
+    @property
+    def address(self) -> str:
+        """Its address on the machine's bridge."""
+        return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.name)
+
+    @property
+    def disk(self) -> Path:
+        """The folder behind its /var/lib/docker."""
+        return disk(self.name)
+
+    def wait(self, what: str, ready: Callable[[], bool], seconds: float = 60) -> None:
+        """Until a condition holds; LabError with the host's log where it does not in time."""
+        end = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > end:
+                raise LabError(f"{self.name}: {what} not reached in {seconds:g} s\n{logs(self.name)}")
+            time.sleep(0.1)
+
+
+def disk(name: str) -> Path:
+    """Where the Docker data root of a host is kept: overlayfs needs a real file system below it."""
+    return cache() / "hosts" / name
+
+
+def up(name: str, variant: Variant | None = None, fill: Callable[[Path], None] | None = None) -> Host:
+    """Start a host, in the place of one with the same name, and wait until it has booted.
+
+    `fill` puts something into its Docker data root before it starts.
+    """
+    variant = variant or Variant()
+    ref = image.reference(variant)
+    with lock("hosts"):
+        sweep()
+        _remove(name)
+        root = disk(name)
+        root.mkdir(parents=True)
+        if fill:
+            fill(root)
+        labels = ("--label", f"{LABEL}={cache()}", "--label", f"{LABEL}.until={int(time.time()) + LEASE_SECONDS}")
+        init = {"systemd": ("--stop-signal", "SIGRTMIN+3"), "none": ("--init",)}.get(variant.init, ())
+        names = ("--name", name, "--hostname", name)
+        docker("run", "-d", *names, *_FLAGS, *labels, *init, "-v", f"{root}:/var/lib/docker", ref)
+    host = Host(name)
+    host.wait("boot", lambda: _booted(host, variant))
+    return host
+
+
+def down(name: str) -> None:
+    """Remove a host with its disk; no error where there is none."""
+    with lock("hosts"):
+        _remove(name)
+
+
+def sweep(now: float | None = None) -> list[str]:
+    """Remove hosts whose lease is over and disks without a host. The caller holds the lock."""
+    form = '{{.Names}} {{.Label "' + LABEL + '.until"}}'
+    rows = docker("ps", "-a", "--filter", f"label={LABEL}={cache()}", "--format", form).splitlines()
+    until = {name: int(end) for name, end in (row.split() for row in rows)}
+    folders = {path.name for path in (cache() / "hosts").glob("*")}
+    gone = leftovers(until, folders, time.time() if now is None else now)
+    for name in gone:
+        _remove(name)
+    return gone
+
+
+def leftovers(until: dict[str, int], disks: set[str], now: float) -> list[str]:
+    """Which hosts to remove, given the end of each one's lease and the disks that exist."""
+    return sorted({name for name, end in until.items() if end < now} | (disks - set(until)))
+
+
+def logs(name: str, lines: int = 60) -> str:
+    """What a host has to say: its journal or Engine log, and the logs of its containers that do not run well."""
+    script = f"""
+    if [ -d /run/systemd/system ]; then systemctl --failed --no-legend; journalctl --no-pager -n {lines}
+    else tail -n {lines} /var/log/docker.log; fi
+    for id in $(docker ps -aq --filter status=exited --filter status=restarting --filter health=unhealthy); do
+        docker inspect -f '--- {{{{.Name}}}} {{{{.State.Status}}}} {{{{.State.ExitCode}}}}' "$id"; docker logs --tail 40 "$id"
+    done"""
+    done = subprocess.run([DOCKER, "exec", name, "sh", "-c", script], capture_output=True, text=True, check=False)
+    return f"{docker('logs', '--tail', '20', name, check=False)}\n{done.stdout}{done.stderr}".strip()
+
+
+def _booted(host: Host, variant: Variant) -> bool:
+    if docker("inspect", "--format", "{{.State.Running}}", host.name) != "true":
+        raise LabError(f"{host.name} stopped while booting: {logs(host.name)}")
+    if variant.init == "systemd":
+        state = host.run("systemctl", "is-system-running", check=False).stdout.strip()
+        booted = state in ("running", "degraded")
+    else:
+        booted = host.run("mountpoint", "-q", "/run", check=False).returncode == 0
+    if booted and variant.docker and variant.init == "systemd":
+        return host.run("docker", "version", check=False).returncode == 0
+    return booted
+
+
+def _remove(name: str) -> None:
+    if docker("ps", "-aq", "--filter", f"name=^/{name}$", "--filter", f"label={LABEL}"):
+        docker("rm", "--force", "--volumes", name)
+    if disk(name).exists():
+        shutil.rmtree(disk(name))
