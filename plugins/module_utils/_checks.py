@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import http.client
 import importlib
+import importlib.util
 import json
 import re
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET, Engine
+from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET, Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._gate import Reading
 
@@ -82,8 +83,16 @@ class Wrong(Exception):
         self.answer = answer
 
 
-def prepare(given: Spec) -> dict[str, Any]:
-    """One check as given → the same with its type's defaults; keys of other types are refused."""
+def prepare(checks: Sequence[Spec]) -> list[dict[str, Any]]:
+    """The checks as given → the same with the defaults of their types. Two of one name are refused."""
+    names = [check["name"] for check in checks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PlatformError(f"Several checks have the name {', '.join(twice)}", "Give each a name of its own.")
+    return [_prepare(check) for check in checks]
+
+
+def _prepare(given: Spec) -> dict[str, Any]:
     keys = {**COMMON, **KEYS[given["type"]]}
     foreign = sorted(key for key, value in given.items() if value is not None and key not in keys)
     if foreign:
@@ -131,6 +140,11 @@ def evaluate(probe: Probe, seconds: float, clock: Callable[[], float] = time.mon
         text = f"{type(error).__name__}: {error}"
         return Reading(ok=False, evaluated=True, latency_ms=_since(began, clock), error=short(text))
     return Reading(ok=True, evaluated=True, latency_ms=_since(began, clock), answer=short(answer))
+
+
+def psycopg2_missing() -> bool:
+    """Whether this Python lacks what checks of type postgres need."""
+    return importlib.util.find_spec("psycopg2") is None
 
 
 def target(spec: Spec) -> str:
@@ -232,7 +246,10 @@ def probe_redis(spec: Spec, seconds: float) -> str:
 
 def probe_container(spec: Spec, engine: Engine) -> str:
     """Running, healthy where it has a health check, and not restarted too often."""
-    found = engine.find(f"/containers/{quote(spec['container'], safe='')}/json")
+    try:
+        found = engine.find(f"/containers/{quote(spec['container'], safe='')}/json")
+    except EngineError as error:
+        raise (Wrong if error.status else Absent)(str(error)) from error
     if found is None:
         raise Absent(f"there is no container {spec['container']}")
     state, restarts = found["State"], found["RestartCount"]
@@ -350,14 +367,15 @@ def _redis(stream: Any, words: list[str]) -> str:
 
 
 def _redis_answer(stream: Any) -> str:
-    line = stream.readline()
+    line: bytes = stream.readline()
     if not line.endswith(b"\r\n"):
         raise Wrong("the connection was closed in the middle of an answer")
     kind, rest = line[:1], line[1:-2].decode(errors="replace")
     if kind == b"-":
         raise Wrong(rest)
     if kind == b"$" and rest != "-1":
-        return str(stream.read(int(rest) + 2)[:-2].decode(errors="replace"))
+        value: bytes = stream.read(int(rest) + 2)[:-2]
+        return value.decode(errors="replace")
     if kind == b"*" and rest != "-1":
         return " ".join(_redis_answer(stream) for _ in range(int(rest)))
     if kind in (b"$", b"*"):

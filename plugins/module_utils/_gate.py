@@ -8,6 +8,7 @@ Nothing here knows what a check asks; clock, sleep and the measuring itself come
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,12 +91,14 @@ def watch(
 ) -> list[Streak]:
     """Measure all checks round by round until all streaks are long enough, or no further round fits into the time.
 
-    `measure` gets the seconds that are left and returns one reading a name. There is always one round.
+    `measure` gets the seconds it may take and returns one reading a name. There is always one round; it is not
+    hurried when it is the only one, and a last one gets a second.
     """
     streaks = [Streak(name, patience.consecutive) for name in names]
     deadline = clock() + patience.timeout_seconds
     while True:
-        for streak, reading in zip(streaks, measure(deadline - clock()), strict=True):
+        left = max(deadline - clock(), 1.0) if patience.timeout_seconds else math.inf
+        for streak, reading in zip(streaks, measure(left), strict=True):
             streak.feed(reading)
         if all(streak.holds for streak in streaks) or clock() + patience.interval_seconds > deadline:
             return streaks
