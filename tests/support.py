@@ -28,7 +28,8 @@ def run_module(name: str, args: dict[str, Any], check: bool = False, diff: bool 
     """
     internal = {"_ansible_check_mode": check, "_ansible_diff": diff}
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "plugins" / "modules" / f"{name}.py")],
+        # -P: a module named like one of the standard library must not stand in its way.
+        [sys.executable, "-P", str(REPOSITORY / "plugins" / "modules" / f"{name}.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}),
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
         capture_output=True,
