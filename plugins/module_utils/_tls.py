@@ -164,9 +164,15 @@ def _load(found: Material) -> Pair | None:
         certificate = x509.load_pem_x509_certificate(found.certificate)
     except (ValueError, TypeError):
         return None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or _spki(key.public_key()) != _spki(certificate.public_key()):
         return None
     return Pair(key, certificate)
+
+
+def _spki(key: Any) -> bytes:
+    """A public key as bytes: before release 40 of cryptography, keys themselves do not compare."""
+    encoded: bytes = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return encoded
 
 
 def signed_by(certificate: x509.Certificate, ca: Pair) -> bool:

@@ -101,10 +101,12 @@ ansible_facts:
         postgres: {certificate: "-----BEGIN CERTIFICATE-----...", key: "-----BEGIN PRIVATE KEY-----...",
                    not_after: "2027-11-22T12:00:00Z"}
 ca:
-  description: What was done to the CA (C(none) or C(create)) and when it ends.
+  description:
+    - What was done to the CA (C(none) or C(create)) and when it ends. C(notice) says so when that is soon; it is a warning
+      too, but C(no_log) hides warnings.
   returned: success
   type: dict
-  sample: {action: none, why: "", not_after: "2036-11-19T12:00:00Z"}
+  sample: {action: none, why: "", not_after: "2036-11-19T12:00:00Z", notice: ""}
 certificates:
   description: What was done to each certificate (C(none), C(create) or C(renew)), why, and when it ends.
   returned: success
@@ -211,14 +213,13 @@ def run(params: dict[str, Any], check: bool, now: datetime) -> dict[str, Any]:
     return {
         "changed": changed,
         "ansible_facts": {"platform_tls": _facts(after, this.wanted)},
-        "ca": outcomes.pop(CA),
+        "ca": {**outcomes.pop(CA), "notice": _notice(ca, now, this.renew_before)},
         "certificates": outcomes,
         "protected": exposed,
         "diff": {
             "before": {name: describe_end(this.before[name]) for name in plan} if not this.empty else {},
             "after": {name: describe_end(after[name]) or plan[name]["why"] for name in plan},
         },
-        "warnings": _warnings(ca, now, this.renew_before),
     }
 
 
@@ -236,13 +237,13 @@ def _text(pem: bytes | None) -> str:
     return (pem or b"").decode()
 
 
-def _warnings(ca: Pair | None, now: datetime, renew_before: timedelta) -> list[str]:
+def _notice(ca: Pair | None, now: datetime, renew_before: timedelta) -> str:
     if ca is None or ca.not_after - now >= renew_before:
-        return []
-    return [
+        return ""
+    return (
         f"The platform's CA ends on {ca.not_after:%Y-%m-%d}, and every certificate with it. Plan its replacement: move "
         "its directory away and deploy; every service then gets a new certificate."
-    ]
+    )
 
 
 def main() -> None:
@@ -270,8 +271,8 @@ def main() -> None:
             message = missing_required_lib("cryptography", reason=f"in the distribution's package {package}")
             module.fail_json(msg=message, exception=CRYPTOGRAPHY_ERROR, missing_library=package)
         result = run(module.params, module.check_mode, _now())
-        for warning in result.pop("warnings"):
-            module.warn(warning)
+        if result["ca"]["notice"]:
+            module.warn(result["ca"]["notice"])
         module.exit_json(**result)
     except PlatformError as error:
         module.fail_json(msg=str(error))
