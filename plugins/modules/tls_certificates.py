@@ -102,8 +102,8 @@ ansible_facts:
                    not_after: "2027-11-22T12:00:00Z"}
 ca:
   description:
-    - What was done to the CA (C(none) or C(create)) and when it ends. C(notice) says so when that is soon; it is a warning
-      too, but C(no_log) hides warnings.
+    - What was done to the CA (C(none) or C(create)) and when it ends. C(notice) says so when that is soon; it is a
+      warning too, but C(no_log) hides warnings.
   returned: success
   type: dict
   sample: {action: none, why: "", not_after: "2036-11-19T12:00:00Z", notice: ""}
