@@ -235,7 +235,8 @@ def probe_redis(spec: Spec, seconds: float) -> str:
     with closing(plain):
         connection = plain
         if spec["tls"]:
-            connection = _tls(spec["validate_certs"], spec["ca"]).wrap_socket(plain, server_hostname=spec["host"])
+            context = _tls(spec["validate_certs"], spec["ca"])
+            connection = _reach(lambda: context.wrap_socket(plain, server_hostname=spec["host"]), target(spec))
         with closing(connection), connection.makefile("rwb") as stream:
             if spec["password"] is not None:
                 _redis(stream, ["AUTH", *([spec["user"]] if spec["user"] else []), spec["password"]])
@@ -344,8 +345,10 @@ def _reach(connect: Callable[[], Any], where: str) -> Any:
     """Connect; a failure of TLS is an answer, any other failure means that nobody is there."""
     try:
         return connect()
+    except ssl.SSLCertVerificationError as error:
+        raise Wrong(f"TLS with {where}: the certificate is refused: {error.verify_message}") from error
     except ssl.SSLError as error:
-        raise Wrong(f"TLS with {where}: {getattr(error, 'verify_message', '') or error}") from error
+        raise Wrong(f"TLS with {where}: {error}") from error
     except OSError as error:
         raise Absent(f"{where}: {error.strerror or error}") from error
 
