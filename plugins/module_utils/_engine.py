@@ -111,6 +111,14 @@ class Engine:
         raw = self._request("GET", f"/containers/{quote(container)}/logs", {"stdout": 1, "stderr": 1, "tail": tail})[1]
         return demultiplex(raw).decode(errors="replace")
 
+    def run(self, container: str, command: list[str], **options: Any) -> tuple[int, str]:
+        """Run a command inside a container: (exit code, what it printed). `options` are those of the exec API."""
+        body = {"AttachStdout": True, "AttachStderr": True, "Cmd": command, **options}
+        created = self.post(f"/containers/{quote(container)}/exec", body)["Id"]
+        raw = self._request("POST", f"/exec/{created}/start", {}, {"Detach": False, "Tty": False})[1]
+        code = self.get(f"/exec/{created}/json")["ExitCode"]
+        return int(code if code is not None else 1), demultiplex(raw).decode(errors="replace")
+
     def version(self) -> str:
         """The Engine's version, as `20.10.24`."""
         return str(self.get("/version")["Version"])

@@ -89,6 +89,11 @@ class Action:
     remove: tuple[str, ...] = ()
     reloads: tuple[Reload, ...] = ()
 
+    @property
+    def acts(self) -> bool:
+        """Whether anything is done at all."""
+        return self.kind not in ("none", "pending") or bool(self.reloads)
+
 
 def desired_services(
     compose: Mapping[str, Any], directory: str, files: Mapping[str, str], hold: Iterable[str]
@@ -99,7 +104,9 @@ def desired_services(
         raise PlatformError("`compose` has no services", "Give the Compose Specification as a dict with `services`.")
     unknown = sorted(set(hold) - set(services))
     if unknown:
-        raise PlatformError(f"`hold` names services that are not in `compose`: {', '.join(unknown)}", "Correct the name.")
+        raise PlatformError(
+            f"`hold` names services that are not in `compose`: {', '.join(unknown)}", "Correct the name."
+        )
     found = [_service(compose, str(name), spec, directory, files, name in set(hold)) for name, spec in services.items()]
     for service in found:
         missing = sorted(set(service.depends_on) - {other.name for other in found})
@@ -119,7 +126,9 @@ def _service(
             f"Service {name} names no image", "Give `image`; images are built by the module `images`, not by a stack."
         )
     if "build" in spec:
-        raise PlatformError(f"Service {name} has `build`", "Build the image first (module `images`) and name it in `image`.")
+        raise PlatformError(
+            f"Service {name} has `build`", "Build the image first (module `images`) and name it in `image`."
+        )
     seen = _mounted_files(name, spec, directory, files)
     reloads = tuple(_reload(name, rule) for rule in (spec.get(EXTENSION) or {}).get("reload", []))
     reloadable = {path: digest for path, digest in seen.items() if any(rule.covers(path) for rule in reloads)}
@@ -144,7 +153,8 @@ def _definition(compose: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str
     """All that a container is made from: not the order of starting, not the number of copies, not our extension."""
     own = {key: value for key, value in spec.items() if key not in (EXTENSION, "depends_on", "scale")}
     if isinstance(own.get("deploy"), Mapping):
-        own["deploy"] = {key: value for key, value in own["deploy"].items() if key != "replicas"}
+        deploy = {key: value for key, value in own.pop("deploy").items() if key != "replicas"}
+        own |= {"deploy": deploy} if deploy else {}
     referenced: dict[str, Any] = {}
     for section in _REFERENCED:
         used = set(_names(spec.get(section) or [])) | {source for source, _target in mounts(spec)}
@@ -209,7 +219,9 @@ def _reload(service: str, rule: Any) -> Reload:
     signals = rule.get("signal") or []
     command = rule.get("command") or []
     if bool(signals) == bool(command):
-        raise PlatformError(f"Service {service}: x-platform.reload names either `signal` or `command`", "Give one of them.")
+        raise PlatformError(
+            f"Service {service}: x-platform.reload names either `signal` or `command`", "Give one of them."
+        )
     return Reload(
         files=tuple(map(str, rule["files"])),
         signals=(signals,) if isinstance(signals, str) else tuple(map(str, signals)),
@@ -267,22 +279,25 @@ def _plan_one(service: Service, reality: Reality, loaded: Mapping[str, str]) -> 
     kept = [c for c in ours if c.managed]
     extra = tuple(c.id for c in kept[service.replicas :])
     kept = kept[: service.replicas]
+    changed = sorted(path for path, content in service.reloadable.items() if loaded.get(path) != content)
+    due = tuple(rule for rule in service.reloads if any(rule.covers(path) for path in changed))
 
+    why = "its container was created by hand" if by_hand else ""
+    why = why or next((stale for container in kept if (stale := _stale(service, container, reality))), "")
+    if why and service.hold and any(c.state == "running" for c in ours):
+        # What runs keeps running; files that need no restart are taken up all the same.
+        return Action(service.name, "pending", why, reloads=due)
     if by_hand:
-        kind = "recreate" if not kept else "create"
-        return _held(service, kept, Action(service.name, kind, "its container was created by hand", by_hand + extra))
-    stale = next((why for container in kept if (why := _stale(service, container, reality))), "")
-    if stale:
-        return _held(service, kept, Action(service.name, "recreate", stale, extra))
+        return Action(service.name, "recreate" if kept else "create", why, by_hand + extra)
+    if why:
+        return Action(service.name, "recreate", why, extra)
     if len(kept) < service.replicas:
-        why = "not there yet" if not kept else f"{len(kept)} of {service.replicas} containers are there"
+        why = f"{len(kept)} of {service.replicas} containers are there" if kept else "not there yet"
         return Action(service.name, "create", why, extra)
     stopped = [c for c in kept if not _good(service, c)]
     if stopped:
         return Action(service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", extra)
-    changed = sorted(path for path, content in service.reloadable.items() if loaded.get(path) != content)
-    if changed:
-        due = tuple(rule for rule in service.reloads if any(rule.covers(path) for path in changed))
+    if due:
         return Action(service.name, "reload", f"changed: {', '.join(changed)}", extra, due)
     if extra:
         return Action(service.name, "remove", f"more than {service.replicas} containers", extra)
@@ -308,13 +323,6 @@ def _stale(service: Service, container: Container, reality: Reality) -> str:
         return f"it is {container.state}"
     gone = sorted(set(service.networks) & reality.missing_networks | set(service.volumes) & reality.missing_volumes)
     return f"network or volume missing: {', '.join(gone)}" if gone else ""
-
-
-def _held(service: Service, kept: list[Container], action: Action) -> Action:
-    """A service on hold is not recreated while it runs: what would happen is reported instead."""
-    if service.hold and any(container.state == "running" for container in kept):
-        return Action(service.name, "pending", action.why)
-    return action
 
 
 def layers(services: Iterable[Service], touched: set[str]) -> list[list[str]]:

@@ -71,7 +71,9 @@ def parse_directory(entry: Mapping[str, Any]) -> ManagedDirectory:
 
 def _inside(path: str) -> None:
     if os.path.isabs(path) or path.split(os.sep)[0] == ".." or path == ".":
-        raise PlatformError(f"The path {path} is not inside the stack's directory", "Give paths relative to `directory`.")
+        raise PlatformError(
+            f"The path {path} is not inside the stack's directory", "Give paths relative to `directory`."
+        )
 
 
 def parse_owner(path: str, owner: str | None) -> tuple[int, int]:
@@ -80,7 +82,9 @@ def parse_owner(path: str, owner: str | None) -> tuple[int, int]:
     try:
         return int(uid), int(gid or uid)
     except ValueError:
-        raise PlatformError(f"The owner {owner!r} of {path} is not numeric", 'Give it as "uid:gid", for example "999:999".') from None
+        raise PlatformError(
+            f"The owner {owner!r} of {path} is not numeric", 'Give it as "uid:gid", for example "999:999".'
+        ) from None
 
 
 def parse_mode(path: str, mode: str) -> int:
@@ -88,7 +92,9 @@ def parse_mode(path: str, mode: str) -> int:
     try:
         return int(str(mode), 8)
     except ValueError:
-        raise PlatformError(f"The mode {mode!r} of {path} is not octal", 'Give it as a string, for example "0444".') from None
+        raise PlatformError(
+            f"The mode {mode!r} of {path} is not octal", 'Give it as a string, for example "0444".'
+        ) from None
 
 
 def with_secret_directories(files: list[ManagedFile], directories: list[ManagedDirectory]) -> list[ManagedDirectory]:

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a stack is read from the Engine and changed there."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils import _compose_cli
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._stack import (
+    LABEL_DEFINITION,
+    LABEL_FILES,
+    Action,
+    Container,
+    Reality,
+    Service,
+    layers,
+)
+
+PROJECT = "com.docker.compose.project"
+_POLL_SECONDS = 0.2
+_LOG_LINES = 40
+
+
+def read(engine: Engine, project: str, compose: Mapping[str, Any] | None = None) -> Reality:
+    """One look at the Engine: what there is of this project."""
+    names = [str(name) for name in (compose or {}).get("services", {})]
+    listed = engine.get("/containers/json", all="true")
+    containers = tuple(found for entry in listed if (found := _container(entry, project, names)) is not None)
+    if compose is None:
+        return Reality(containers)
+    networks = {entry["Name"] for entry in engine.get("/networks")}
+    volumes = {entry["Name"] for entry in engine.get("/volumes")["Volumes"] or []}
+    return Reality(
+        containers,
+        _image_ids(engine),
+        frozenset(key for key, name in _resources(compose, "networks", project) if name not in networks),
+        frozenset(key for key, name in _resources(compose, "volumes", project) if name not in volumes),
+    )
+
+
+def _container(entry: Mapping[str, Any], project: str, services: list[str]) -> Container | None:
+    labels = entry.get("Labels") or {}
+    name = (entry.get("Names") or ["/"])[0].lstrip("/")
+    if labels.get(PROJECT) == project:
+        if labels.get("com.docker.compose.oneoff") == "True":
+            return None
+        service, number = (
+            labels.get("com.docker.compose.service", ""),
+            labels.get("com.docker.compose.container-number", "1"),
+        )
+    else:
+        # Somebody's container under a name that Compose would give one of ours: it stands in the way.
+        found = re.fullmatch(rf"{re.escape(project)}[-_](.+)[-_](\d+)", name)
+        if not found or found[1] not in services:
+            return None
+        service, number = found[1], found[2]
+    status = str(entry.get("Status", ""))
+    health = re.search(r"\((?:health: )?(\w+)\)\s*$", status)
+    state = str(entry.get("State", ""))
+    exited = re.match(r"Exited \((\d+)\)", status)
+    return Container(
+        id=entry["Id"],
+        name=name,
+        service=service,
+        number=int(number) if number.isdigit() else 1,
+        image_id=str(entry.get("ImageID", "")),
+        state=f"exited {exited[1]}" if state == "exited" and exited else state,
+        health=health[1] if health and state == "running" else "",
+        definition=labels.get(LABEL_DEFINITION, ""),
+        files=labels.get(LABEL_FILES, ""),
+        managed=labels.get(PROJECT) == project and LABEL_DEFINITION in labels,
+    )
+
+
+def _image_ids(engine: Engine) -> dict[str, str]:
+    """Image IDs by every way to name one: tag, digest, ID."""
+    ids: dict[str, str] = {}
+    for image in engine.get("/images/json"):
+        ids[image["Id"]] = image["Id"]
+        for name in (image.get("RepoTags") or []) + (image.get("RepoDigests") or []):
+            ids[name] = image["Id"]
+            if name.endswith(":latest"):
+                ids[name.removesuffix(":latest")] = image["Id"]
+    return ids
+
+
+def _resources(compose: Mapping[str, Any], section: str, project: str) -> list[tuple[str, str]]:
+    """(key in the compose dict, name on the Engine) of the networks or volumes of a stack."""
+    defined = dict(compose.get(section) or {})
+    if section == "networks" and any(
+        not spec.get("networks") and "network_mode" not in spec for spec in compose["services"].values()
+    ):
+        defined.setdefault("default", {})
+    return [(str(key), str((spec or {}).get("name") or f"{project}_{key}")) for key, spec in defined.items()]
+
+
+def volume_names(engine: Engine, project: str) -> list[str]:
+    """The volumes that belong to a project; external ones do not."""
+    found = engine.get("/volumes", filters={"label": [f"{PROJECT}={project}"]})["Volumes"] or []
+    return [str(entry["Name"]) for entry in found]
+
+
+class Stack:
+    """The acting side: one project on one host."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        project: str,
+        directory: str,
+        file: str,
+        wait_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.engine = engine
+        self.project = project
+        self.directory = directory
+        self.file = file
+        self.wait_timeout = wait_timeout
+        self.clock = clock
+        self.sleep = sleep
+
+    def apply(self, services: list[Service], actions: list[Action]) -> None:
+        """Remove what goes, then start group by group in the order of depends_on, then reload."""
+        by_service = {action.service: action for action in actions}
+        for action in actions:
+            self.remove(action.remove)
+        touched = {action.service for action in actions if action.kind in ("create", "recreate", "start")}
+        for group in layers(services, touched):
+            self._up(group, by_service)
+            self.wait([service for service in services if service.name in group])
+        for action in actions:
+            if action.reloads:
+                self._reload(action)
+                self.wait([service for service in services if service.name == action.service])
+
+    def _up(self, group: list[str], actions: Mapping[str, Action]) -> None:
+        for recreate in (True, False):
+            names = [name for name in group if (actions[name].kind == "recreate") is recreate]
+            if names:
+                how = "--force-recreate" if recreate else "--no-recreate"
+                self._compose("up", "--detach", "--no-deps", "--no-build", how, *names)
+
+    def _compose(self, *arguments: str) -> None:
+        _compose_cli.run(self.project, self.directory, self.file, *arguments)
+
+    def remove(self, containers: Iterable[str]) -> None:
+        """Stop containers side by side, each with its own grace period, then remove them."""
+        patient = Engine(self.engine.path, timeout=None)
+
+        def remove_one(container: str) -> None:
+            if patient.find(f"/containers/{container}/json") is not None:
+                patient.post(f"/containers/{container}/stop")
+                patient.delete(f"/containers/{container}", v="true", force="true")
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(remove_one, containers))
+
+    def stop(self, containers: Iterable[Container]) -> None:
+        """Stop containers side by side, each with its own grace period."""
+        patient = Engine(self.engine.path, timeout=None)
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(lambda container: patient.post(f"/containers/{container.id}/stop"), containers))
+
+    def remove_networks(self) -> None:
+        for network in self.engine.get("/networks", filters={"label": [f"{PROJECT}={self.project}"]}):
+            self.engine.delete(f"/networks/{network['Id']}")
+
+    def remove_volumes(self) -> None:
+        for name in volume_names(self.engine, self.project):
+            self.engine.delete(f"/volumes/{name}")
+
+    def _reload(self, action: Action) -> None:
+        running = [c for c in read(self.engine, self.project).containers if c.service == action.service]
+        for container in running:
+            for rule in action.reloads:
+                for signal in rule.signals:
+                    self.engine.post(f"/containers/{container.id}/kill", signal=signal)
+                if rule.command:
+                    self._exec(container, rule.command)
+
+    def _exec(self, container: Container, command: tuple[str, ...]) -> None:
+        code, output = self.engine.run(container.id, list(command))
+        if code != 0:
+            raise PlatformError(
+                f"Service {container.service} did not take up its changed files: {command[0]} ended with {code}: "
+                + output.strip()[-400:],
+                "The files are in place; the next run tries again.",
+            )
+
+    def wait(self, services: list[Service]) -> None:
+        """Until each container runs and is healthy, or, for a one-shot, has ended well."""
+        wanted = {service.name: service for service in services}
+        deadline = self.clock() + self.wait_timeout
+        while True:
+            found = [c for c in read(self.engine, self.project).containers if c.service in wanted]
+            late = [c for c in found if not _ready(wanted[c.service], c)]
+            if not late and len(found) >= sum(service.replicas for service in services):
+                return
+            broken = [c for c in late if _broken(wanted[c.service], c)]
+            if broken or self.clock() >= deadline:
+                if not late:
+                    raise PlatformError(f"Project {self.project}: containers vanished while they were started")
+                raise self._failure((broken or late)[0], timed_out=not broken)
+            self.sleep(_POLL_SECONDS)
+
+    def _failure(self, container: Container, timed_out: bool) -> PlatformError:
+        """Everything an operator needs to see why a service does not come up."""
+        details = self.engine.find(f"/containers/{container.id}/json") or {}
+        state = details.get("State") or {}
+        checks = (state.get("Health") or {}).get("Log") or []
+        parts = [f"Service {container.service} (container {container.name})"]
+        parts.append(
+            f"is not healthy after {self.wait_timeout:g} s"
+            if timed_out
+            else f"is {container.health or container.state}"
+        )
+        text = " ".join(parts) + f": state {state.get('Status', 'unknown')}, exit code {state.get('ExitCode')}"
+        text += f", restarts {details.get('RestartCount', 0)}"
+        if state.get("OOMKilled"):
+            text += ", killed for want of memory (raise its mem_limit)"
+        if state.get("Error"):
+            text += f", {state['Error']}"
+        if checks:
+            text += f"\nLast health check (exit {checks[-1]['ExitCode']}): {str(checks[-1]['Output']).strip()[-600:]}"
+        return PlatformError(text + f"\nLast log lines:\n{self.engine.logs(container.id, tail=_LOG_LINES).rstrip()}")
+
+
+def _ready(service: Service, container: Container) -> bool:
+    if service.one_shot:
+        return container.state == "exited 0"
+    return container.state == "running" and container.health in ("", "healthy")
+
+
+def _broken(service: Service, container: Container) -> bool:
+    """Waiting longer can't help: it is unhealthy for good, or has ended and nobody restarts it."""
+    if service.one_shot:
+        return container.state.startswith("exited") and container.state != "exited 0"
+    return container.health == "unhealthy" or container.state == "dead" or container.state.startswith("exited")

@@ -1,0 +1,235 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: stack
+short_description: Reconcile one Docker Compose project and its files on one host
+version_added: 0.1.0
+description:
+  - Brings one Compose project to the state that is described, with one call for all its services, files and directories.
+  - What is right already is not touched. With nothing to do no Compose process is started at all, the Engine is asked once.
+  - Files are written by rename. A service that reads a changed file is recreated, or told to reload where
+    C(x-platform.reload) says how. The module records what each service has loaded after it did so; a run that was killed
+    between writing and reloading is completed by the next.
+  - Drift that is seen and repaired is a container that is missing, extra, stopped, unhealthy, created by hand, of another image ID or
+    of another definition; a managed file of other content, mode or owner; a missing network or volume. Containers of services that are no longer
+    described are removed. Everything else (a network that a running container was disconnected from by hand, changed
+    cgroup limits, files inside volumes) is out of scope.
+  - Compose's own configuration hash is not used. A new version of Compose or of the Engine recreates nothing.
+attributes:
+  check_mode:
+    support: full
+    description: Says for each service what would happen and why. Compose is never called.
+  diff_mode:
+    support: full
+    description: Shows the Compose file and the files. Of secret files a digest.
+  idempotent:
+    support: full
+    description: A second run changes nothing.
+options:
+  project:
+    description: Name of the Compose project.
+    type: str
+    required: true
+  directory:
+    description: Directory of the stack on the host. Relative binds in O(compose) and paths of O(files) are relative to it.
+    type: path
+    required: true
+  compose:
+    description:
+      - The Compose file as a dict. A C($) in it is passed literally, variables are not expanded.
+      - "C(x-platform.reload) in a service is a list of C({files: [patterns], signal: NAME | [NAMES]}) or
+        C({files: [patterns], command: [words]}); files that match need no recreation of the container."
+      - Required for O(state=present).
+    type: dict
+  files:
+    description: Files that the module manages. A file that is taken off this list is removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path relative to O(directory).
+        type: str
+        required: true
+      content:
+        description: Content of the file.
+        type: str
+        required: true
+      mode:
+        description: Octal mode as a string. V(0400) for a secret, else V(0644).
+        type: str
+      owner:
+        description: Numeric C(uid:gid).
+        type: str
+        default: "0:0"
+      secret:
+        description: The content is kept out of every output; the file's directory gets mode 0700.
+        type: bool
+        default: false
+  directories:
+    description: Directories that containers write to, made before the containers.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path relative to O(directory).
+        type: str
+        required: true
+      mode:
+        description: Octal mode as a string.
+        type: str
+        default: "0755"
+      owner:
+        description: Numeric C(uid:gid).
+        type: str
+        default: "0:0"
+  hold:
+    description:
+      - Services that are not recreated while they run (databases). What would have been done is returned in RV(pending).
+    type: list
+    elements: str
+    default: []
+  state:
+    description:
+      - V(present) runs the project, V(stopped) stops its containers and keeps them.
+      - V(absent) removes containers, networks and managed files, and keeps volumes unless O(remove_volumes=true).
+    type: str
+    choices: [present, stopped, absent]
+    default: present
+  wait_timeout:
+    description: Seconds that a service may take until it runs and is healthy.
+    type: float
+    default: 120
+  remove_volumes:
+    description: With O(state=absent), also remove the project's volumes and everything below O(directory).
+    type: bool
+    default: false
+  engine:
+    description: Unix socket of the Docker Engine.
+    type: path
+    default: /var/run/docker.sock
+author:
+  - Lastro maintainers (@lastro)
+"""
+
+EXAMPLES = r"""
+- name: Run a cache
+  lastro.platform.stack:
+    project: shop-cache
+    directory: /var/lib/lastro/shop/cache
+    compose:
+      services:
+        redis:
+          image: lastro/redis:8
+          user: "999:999"
+          command: [redis-server, /etc/redis/redis.conf]
+          volumes: ["./config:/etc/redis:ro"]
+          healthcheck: {test: [CMD, redis-cli, ping], interval: 2s}
+    files:
+      - path: config/redis.conf
+        content: |
+          maxmemory 64mb
+          maxmemory-policy allkeys-lru
+
+- name: Remove it and its data
+  lastro.platform.stack:
+    project: shop-cache
+    directory: /var/lib/lastro/shop/cache
+    state: absent
+    remove_volumes: true
+"""
+
+RETURN = r"""
+services:
+  description: What happened (in check mode, what would happen) to each service, and why.
+  returned: always
+  type: dict
+  sample: {web: {action: recreate, why: its definition changed}}
+pending:
+  description: Services on hold that a recreation is waiting for.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{service: postgres, why: its definition changed}]
+files:
+  description: Files and directories written or removed, and why (V(new), V(content), V(mode), V(owner), V(gone)).
+  returned: always
+  type: list
+  elements: dict
+  sample: [{path: config/redis.conf, why: content}]
+containers:
+  description: Name, ID, service, state and health of each container of the project as last seen.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{name: shop-cache-redis-1, id: 4c01db0b339c, service: redis, state: running, health: healthy}]
+elapsed_seconds:
+  description: Time spent inside the module.
+  returned: always
+  type: float
+  sample: 0.04
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
+
+
+def main() -> None:
+    attributes = {"path": {"type": "str", "required": True}, "owner": {"type": "str", "default": "0:0"}}
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "compose": {"type": "dict"},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **attributes,
+                    # Secrets among them are registered one by one: no_log here would blank every word of a config.
+                    "content": {"type": "str", "required": True, "no_log": False},
+                    "mode": {"type": "str"},
+                    "secret": {"type": "bool", "default": False, "no_log": False},
+                },
+            },
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {**attributes, "mode": {"type": "str", "default": "0755"}},
+            },
+            "hold": {"type": "list", "elements": "str", "default": []},
+            "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
+            "wait_timeout": {"type": "float", "default": 120},
+            "remove_volumes": {"type": "bool", "default": False},
+            "engine": {"type": "path", "default": "/var/run/docker.sock"},
+        },
+        required_if=[("state", "present", ["compose"])],
+        supports_check_mode=True,
+    )
+    for entry in module.params["files"]:
+        if entry["secret"]:
+            lines = (line.strip() for line in entry["content"].splitlines())
+            module.no_log_values.update([entry["content"], *(line for line in lines if len(line) >= 8)])
+    started = time.monotonic()
+    try:
+        run = StackRun(module.params, Engine(module.params["engine"]), module.check_mode)
+        result = run.result()
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(elapsed_seconds=round(time.monotonic() - started, 3), **result)
+
+
+if __name__ == "__main__":
+    main()

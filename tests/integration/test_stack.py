@@ -1,0 +1,429 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module `stack` against a real Engine and a real Compose: every kind of drift, every promise."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+
+from tests.support import random_name, run_module
+
+IMAGE = "lastro/base:trixie"
+ENGINE = Engine()
+# Stays up, and writes down every SIGUSR2 it gets: what a program that reloads looks like.
+LOOP = 'trap "cat /config/live >> /state/reloads" USR2; trap "exit 0" TERM; while :; do sleep 0.1 & wait $!; done'
+
+
+class Lab:
+    """One stack of two services, and the arguments that describe it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.project = random_name()
+        self.directory = directory / "stack"
+        service = {
+            "image": IMAGE,
+            "command": ["sh", "-c", LOOP],
+            "restart": "unless-stopped",
+            "stop_grace_period": "2s",
+            "healthcheck": {"test": ["CMD", "true"], "interval": "1s"},
+        }
+        self.args: dict[str, Any] = {
+            "project": self.project,
+            "directory": str(self.directory),
+            "compose": {
+                "services": {
+                    "web": {
+                        **service,
+                        "depends_on": {"data": {"condition": "service_healthy"}},
+                        "volumes": ["./config:/config:ro", "./state:/state"],
+                        "environment": {"PRICE": "5$abc ${HOME}"},
+                        "x-platform": {"reload": [{"files": ["config/live"], "signal": "USR2"}]},
+                    },
+                    "data": {**service, "volumes": ["data:/data"]},
+                },
+                "volumes": {"data": {"name": f"{self.project}_data"}},
+            },
+            "files": [
+                {"path": "config/fixed", "content": "one\n"},
+                {"path": "config/live", "content": "one\n"},
+            ],
+            "directories": [{"path": "state", "mode": "0777"}],
+            "wait_timeout": 30,
+        }
+
+    def run(self, check: bool = False, **changes: Any) -> dict[str, Any]:
+        return run_module("stack", {**self.args, **changes}, check=check, diff=True)
+
+    def changed(self) -> dict[str, Any]:
+        """A copy of the arguments, to be changed by a test."""
+        return copy.deepcopy(self.args)
+
+    def containers(self) -> dict[str, str]:
+        """Container IDs by service."""
+        found = ENGINE.get(
+            "/containers/json", all="true", filters={"label": [f"com.docker.compose.project={self.project}"]}
+        )
+        return {entry["Labels"]["com.docker.compose.service"]: entry["Id"] for entry in found}
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = ENGINE.get(f"/containers/{self.containers()[service]}/json")
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    yield made
+    gone = run_module("stack", {**made.args, "state": "absent", "remove_volumes": True})
+    assert not gone.get("failed"), gone
+
+
+@pytest.fixture
+def running(lab: Lab) -> Lab:
+    done = lab.run()
+    assert done.get("changed"), done
+    return lab
+
+
+def settled(lab: Lab) -> None:
+    """A run without anything to do, which is what must follow every repair."""
+    again = lab.run()
+    assert again["changed"] is False, again
+
+
+def test_check_mode_on_nothing_says_what_would_come_and_makes_nothing(lab: Lab) -> None:
+    told = lab.run(check=True)
+    assert told["changed"]
+    assert {name: entry["action"] for name, entry in told["services"].items()} == {"web": "create", "data": "create"}
+    assert not lab.directory.exists()
+    assert lab.containers() == {}
+
+
+def test_check_mode_needs_no_engine(lab: Lab) -> None:
+    told = lab.run(check=True, engine="/nonexistent/docker.sock")
+    assert told["services"]["web"]["action"] == "create"
+
+
+def test_a_missing_engine_is_named_with_the_cure(lab: Lab) -> None:
+    failed = lab.run(engine="/nonexistent/docker.sock")
+    assert failed["failed"]
+    assert "lastro.platform.docker" in failed["msg"]
+
+
+def test_first_run_creates_second_does_nothing_in_no_time(running: Lab) -> None:
+    again = running.run()
+    assert again["changed"] is False
+    assert {entry["action"] for entry in again["services"].values()} == {"none"}
+    assert again["elapsed_seconds"] < 0.2, again["elapsed_seconds"]
+    assert running.run(check=True)["changed"] is False
+
+
+def test_nothing_to_do_starts_no_compose(running: Lab, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    code = (
+        "import os, runpy, subprocess, sys\n"
+        "def hook(event, args):\n"
+        "    if event == 'subprocess.Popen': open(os.environ['TRACE'], 'a').write(str(args[0]) + '\\n')\n"
+        "sys.addaudithook(hook)\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+
+    def traced(args: dict[str, Any]) -> str:
+        trace.write_text("")
+        subprocess.run(
+            [sys.executable, "-P", "-c", code, str(root / "plugins/modules/stack.py")],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": args}),
+            env={**os.environ, "PYTHONPATH": str(root / "collections")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return trace.read_text()
+
+    assert "compose" not in traced(running.args)
+    changed = running.changed()
+    changed["compose"]["services"]["web"]["environment"]["PRICE"] = "6"
+    assert "compose" in traced(changed)
+
+
+def test_a_dollar_stays_a_dollar(running: Lab) -> None:
+    assert "PRICE=5$abc ${HOME}" in running.inspect("web")["Config"]["Env"]
+
+
+def test_only_the_service_that_changed_is_recreated(running: Lab) -> None:
+    before = running.containers()
+    running.args["compose"]["services"]["web"]["environment"]["PRICE"] = "7"
+    done = running.run()
+    assert done["services"]["web"]["action"] == "recreate"
+    after = running.containers()
+    assert before["data"] == after["data"]
+    assert before["web"] != after["web"]
+    settled(running)
+
+
+def test_a_fixed_file_recreates_its_reader_and_nobody_else(running: Lab) -> None:
+    before = running.containers()
+    running.args["files"][0]["content"] = "two\n"
+    told = running.run(check=True)
+    assert told["services"]["web"] == {"action": "recreate", "why": "files that it reads at start changed"}
+    running.run()
+    after = running.containers()
+    assert before["data"] == after["data"]
+    assert before["web"] != after["web"]
+    settled(running)
+
+
+def test_a_reloadable_file_is_signalled_and_keeps_the_container(running: Lab) -> None:
+    before = running.containers()
+    running.args["files"][1]["content"] = "two\n"
+    done = running.run()
+    assert done["services"]["web"]["action"] == "reload"
+    assert running.containers() == before
+    _wait_for_reload(running, "two\n")
+    settled(running)
+
+
+def test_a_kill_between_writing_and_the_signal_is_repaired(running: Lab) -> None:
+    running.args["files"][1]["content"] = "two\n"
+    (running.directory / "config/live").write_text("two\n")  # as a run that was killed here leaves it
+    done = running.run()
+    assert done["services"]["web"]["action"] == "reload"
+    _wait_for_reload(running, "two\n")
+    settled(running)
+
+
+def _wait_for_reload(lab: Lab, content: str) -> None:
+    deadline = time.monotonic() + 5
+    state = lab.directory / "state/reloads"
+    while time.monotonic() < deadline and not (state.exists() and state.read_text() == content):
+        time.sleep(0.05)
+    assert state.read_text() == content
+
+
+def test_a_failing_reload_command_fails_and_is_tried_again(running: Lab) -> None:
+    web = running.args["compose"]["services"]["web"]
+    web["x-platform"] = {"reload": [{"files": ["config/live"], "command": ["sh", "-c", "grep -q good /config/live"]}]}
+    running.args["files"][1]["content"] = "bad\n"
+    failed = running.run()
+    assert "did not take up its changed files" in failed["msg"]
+    assert running.run()["failed"]
+    running.args["files"][1]["content"] = "good\n"
+    assert running.run()["services"]["web"]["action"] == "reload"
+    settled(running)
+
+
+@pytest.mark.parametrize(
+    ("damage", "service", "action"),
+    [
+        ("stop", "web", "start"),
+        ("remove", "web", "create"),
+        ("pause", "web", "recreate"),
+    ],
+)
+def test_damage_to_a_container_is_repaired(running: Lab, damage: str, service: str, action: str) -> None:
+    container = running.containers()[service]
+    if damage == "remove":
+        ENGINE.delete(f"/containers/{container}", force="true")
+    else:
+        ENGINE.post(f"/containers/{container}/{damage}")
+    told = running.run(check=True)
+    assert told["services"][service]["action"] == action, told
+    assert running.run()["services"][service]["action"] == action
+    assert running.inspect(service)["State"]["Status"] == "running"
+    assert not running.inspect(service)["State"]["Paused"]
+    settled(running)
+
+
+def test_an_unhealthy_container_is_recreated(lab: Lab) -> None:
+    web = lab.args["compose"]["services"]["web"]
+    web["healthcheck"] = {"test": ["CMD", "test", "!", "-e", "/tmp/sick"], "interval": "1s", "retries": 1}
+    lab.run()
+    lab_id = lab.containers()["web"]
+    assert ENGINE.run(lab_id, ["touch", "/tmp/sick"])[0] == 0
+    deadline = time.monotonic() + 15
+    while lab.inspect("web")["State"]["Health"]["Status"] != "unhealthy" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    done = lab.run()
+    assert done["services"]["web"] == {"action": "recreate", "why": "it is unhealthy"}
+    settled(lab)
+
+
+def test_a_container_made_by_hand_is_replaced(running: Lab) -> None:
+    ENGINE.delete(f"/containers/{running.containers()['web']}", force="true")
+    ENGINE.post("/containers/create", {"Image": IMAGE, "Cmd": ["sleep", "60"]}, name=f"{running.project}-web-1")
+    done = running.run()
+    assert done["services"]["web"] == {"action": "create", "why": "its container was created by hand"}
+    assert running.inspect("web")["Config"]["Labels"]["lastro.definition"]
+    settled(running)
+
+
+def test_extra_containers_and_orphans_go(running: Lab) -> None:
+    running.args["compose"]["services"]["data"]["deploy"] = {"replicas": 2}
+    assert running.run()["services"]["data"]["action"] == "create"
+    before = running.containers()
+    running.args["compose"]["services"]["data"]["deploy"] = {"replicas": 1}
+    done = running.run()
+    assert done["services"]["data"]["action"] == "remove"
+    assert running.containers()["web"] == before["web"]
+    del running.args["compose"]["services"]["web"]
+    done = running.run()
+    assert done["services"]["web"] == {"action": "remove", "why": "not in the compose file"}
+    assert list(running.containers()) == ["data"]
+    settled(running)
+
+
+def test_another_image_under_the_same_tag_is_drift(lab: Lab) -> None:
+    tag = random_name("lt-image-")
+    ENGINE.post(f"/images/{IMAGE}/tag", repo=tag, tag="1")
+    try:
+        for service in lab.args["compose"]["services"].values():
+            service["image"] = f"{tag}:1"
+        lab.run()
+        committed = ENGINE.post("/commit", {}, container=lab.containers()["data"], repo=tag, tag="1")
+        assert committed["Id"]
+        done = lab.run()
+        assert done["services"]["web"] == {"action": "recreate", "why": f"image {tag}:1 is another one now"}
+        settled(lab)
+    finally:
+        run_module("stack", {**lab.args, "state": "absent"})
+        ENGINE.delete(f"/images/{tag}:1", force="true")
+
+
+@pytest.mark.parametrize("damage", ["content", "mode", "owner", "new"])
+def test_damage_to_a_file_is_repaired(running: Lab, damage: str) -> None:
+    path = running.directory / "config/fixed"
+    if damage == "content":
+        path.write_text("other\n")
+    elif damage == "mode":
+        path.chmod(0o600)
+    elif damage == "owner":
+        os.chown(path, 1234, 1234)
+    else:
+        path.unlink()
+    done = running.run()
+    assert done["files"] == [{"path": "config/fixed", "why": damage}]
+    assert path.read_text() == "one\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_uid == 0
+    settled(running)
+
+
+def test_a_file_taken_off_the_list_is_removed(running: Lab) -> None:
+    extra = running.directory / "config/extra"
+    running.run(files=[*running.args["files"], {"path": "config/extra", "content": "x"}])
+    assert extra.exists()
+    done = running.run()
+    assert {"path": "config/extra", "why": "gone"} in done["files"]
+    assert not extra.exists()
+    settled(running)
+
+
+def test_missing_volume_and_network_come_back(running: Lab) -> None:
+    for container in running.containers().values():
+        ENGINE.delete(f"/containers/{container}", force="true")
+    ENGINE.delete(f"/volumes/{running.project}_data")
+    ENGINE.delete(f"/networks/{running.project}_default")
+    running.run()
+    assert ENGINE.find(f"/volumes/{running.project}_data") is not None
+    settled(running)
+
+
+def test_a_service_on_hold_stays_and_is_reported(running: Lab) -> None:
+    before = running.containers()
+    running.args["compose"]["services"]["data"]["environment"] = {"NEW": "1"}
+    held = running.run(hold=["data"])
+    assert held["pending"] == [{"service": "data", "why": "its definition changed"}]
+    assert running.containers() == before
+    again = running.run(hold=["data"])
+    assert again["changed"] is False
+    assert again["pending"]
+    assert running.run()["services"]["data"]["action"] == "recreate"
+    settled(running)
+
+
+def test_secrets_show_nowhere(lab: Lab) -> None:
+    secret = "pa55-" + random_name("")
+    lab.args["files"].append({"path": "secrets/password", "content": secret, "owner": "999:999", "secret": True})
+    lab.args["compose"]["services"]["web"]["volumes"].append("./secrets:/run/secrets:ro")
+    told = json.dumps(lab.run(check=True))
+    done = json.dumps(lab.run())
+    assert secret not in told + done
+    assert "SHA-256" in done
+    path = lab.directory / "secrets/password"
+    assert path.read_text() == secret
+    assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o400, 999)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert secret not in json.dumps(lab.inspect("web"))
+    assert secret not in (lab.directory / "compose.yaml").read_text() + (lab.directory / ".stack.json").read_text()
+
+
+def test_a_service_that_never_gets_healthy_is_explained(lab: Lab) -> None:
+    web = lab.args["compose"]["services"]["web"]
+    web["command"] = ["sh", "-c", "echo the reason; sleep 60"]
+    web["healthcheck"] = {"test": ["CMD-SHELL", "echo not today; exit 3"], "interval": "1s", "retries": 2}
+    failed = lab.run()
+    assert failed["failed"]
+    for part in ("Service web", "unhealthy", "exit 3", "not today", "the reason"):
+        assert part in failed["msg"], failed["msg"]
+
+
+def test_a_service_that_ends_at_once_is_explained(lab: Lab) -> None:
+    web = lab.args["compose"]["services"]["web"]
+    web.update(command=["sh", "-c", "echo broken config; exit 7"], restart="no")
+    failed = lab.run()
+    for part in ("Service web", "exit code 7", "broken config"):
+        assert part in failed["msg"], failed["msg"]
+
+
+def test_a_single_managed_file_is_never_mounted(lab: Lab) -> None:
+    lab.args["compose"]["services"]["web"]["volumes"].append("./config/live:/etc/live:ro")
+    failed = lab.run(check=True)
+    assert "single file config/live" in failed["msg"]
+
+
+def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
+    assert running.run(state="stopped")["changed"]
+    assert running.inspect("web")["State"]["Status"] == "exited"
+    assert running.run(state="stopped")["changed"] is False
+    assert running.run(state="absent", check=True)["changed"]
+    assert running.run(state="absent")["changed"]
+    assert running.containers() == {}
+    assert running.run(state="absent")["changed"] is False
+    assert ENGINE.find(f"/volumes/{running.project}_data") is not None
+    assert running.run(state="absent", remove_volumes=True)["changed"]
+    assert ENGINE.find(f"/volumes/{running.project}_data") is None
+    assert not running.directory.exists()
+
+
+def test_a_run_that_is_killed_is_repaired_by_the_next(lab: Lab) -> None:
+    root = Path(__file__).resolve().parents[2]
+    for delay in (0.15, 0.4, 0.9):
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(root / "plugins/modules/stack.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(root / "collections")},
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": lab.args}).encode())
+        process.stdin.close()
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        lab.args["files"][0]["content"] += "more\n"
+    done = lab.run()
+    assert not done.get("failed"), done
+    settled(lab)
