@@ -30,7 +30,9 @@ def ready() -> Path:
     """The golden data root of the images the machine has now, made where it is missing."""
     wanted = images()
     if not wanted:
-        raise LabError("The machine's Engine has no lastro/* image to give to a host. Build them: role lastro.platform.images.")
+        raise LabError(
+            "The machine's Engine has no lastro/* image to give to a host. Build them: role lastro.platform.images."
+        )
     recipe = [sorted(wanted.items()), image.reference(_BUILDER)]
     folder = cache() / "golden" / hashlib.sha256(repr(recipe).encode()).hexdigest()[:16]
     with lock("golden"):

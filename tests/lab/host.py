@@ -35,7 +35,9 @@ class Host:
         words = [DOCKER, "exec", *(["-i"] if stdin is not None else []), self.name, *command]
         done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
         if check and done.returncode:
-            raise LabError(f"{self.name}: `{' '.join(command)}` ({done.returncode}): {done.stdout}{done.stderr}".strip())
+            raise LabError(
+                f"{self.name}: `{' '.join(command)}` ({done.returncode}): {done.stdout}{done.stderr}".strip()
+            )
         return done
 
     @property

@@ -55,7 +55,9 @@ def mirror(suite: str) -> list[str]:
     A machine that is not Debian names its mirror in LASTRO_LAB_MIRROR.
     """
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
-    rows = [row.split() for row in run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()]
+    rows = [
+        row.split() for row in run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
+    ]
     return sources(suite, [(row[0], row[1]) for row in rows if len(row) == 3], os.environ.get("LASTRO_LAB_MIRROR"))
 
 
