@@ -137,14 +137,17 @@ def test_nothing_to_do_starts_no_compose(running: Lab, tmp_path: Path) -> None:
         "def hook(event, args):\n"
         "    if event == 'subprocess.Popen': open(os.environ['TRACE'], 'a').write(str(args[0]) + '\\n')\n"
         "sys.addaudithook(hook)\n"
-        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+        "runpy.run_path(os.environ['MODULE'], run_name='__main__')\n"
     )
     root = Path(__file__).resolve().parents[2]
+
+    # The module takes its first argument for a file of parameters, so these come by environment.
+    names = {"TRACE": str(trace), "MODULE": str(root / "plugins/modules/stack.py")}
 
     def traced(args: dict[str, Any]) -> str:
         trace.write_text("")
         subprocess.run(
-            [sys.executable, "-P", "-c", code, str(root / "plugins/modules/stack.py")],
+            [sys.executable, "-P", "-c", code],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": args}),
             env={**os.environ, "PYTHONPATH": str(root / "collections")},
             capture_output=True,
