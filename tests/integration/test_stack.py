@@ -149,7 +149,7 @@ def test_nothing_to_do_starts_no_compose(running: Lab, tmp_path: Path) -> None:
         subprocess.run(
             [sys.executable, "-P", "-c", code],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": args}),
-            env={**os.environ, "PYTHONPATH": str(root / "collections")},
+            env={**os.environ, "PYTHONPATH": str(root / "collections"), **names},
             capture_output=True,
             text=True,
             check=False,
