@@ -1,0 +1,141 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a host: everything `_preflight.problems` decides from. Nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Mapping, Sequence  # noqa: UP035  (loads in Python 3.8, see _preflight.py)
+
+from ansible_collections.lastro.platform.plugins.module_utils import _preflight
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.lastro.platform.plugins.module_utils._preflight import Listener
+
+CONNECT_SECONDS = 3.0
+DOCKER_ROOT = "/var/lib/docker"
+
+
+def take(
+    state_directory: str, ports: Sequence[Mapping[str, Any]], reachable: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All readings of this host."""
+    release = _preflight.parse_os_release(_text("/etc/os-release"))
+    docker, containers = _docker(Engine(timeout=10.0))
+    return {
+        "distribution": release.get("ID", ""),
+        "version": release.get("VERSION_ID", ""),
+        "codename": release.get("VERSION_CODENAME", ""),
+        "architecture": platform.machine(),
+        "python": sys.executable,
+        "python_version": platform.python_version(),
+        "uid": os.geteuid(),
+        "user": getpass.getuser(),
+        "memory_bytes": _preflight.parse_memory(_text("/proc/meminfo")),
+        "cpus": len(os.sched_getaffinity(0)),
+        "disks": {path: _disk(path) for path in (docker["root"], state_directory)},
+        "init": _init(),
+        "docker": docker,
+        "listeners": _listeners({int(port["port"]) for port in ports}, containers),
+        "unreachable": _unreachable(reachable),
+    }
+
+
+def _docker(engine: Engine) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        info = engine.get("/info")
+        version, root = str(info["ServerVersion"]), str(info["DockerRootDir"])
+        return {"installed": True, "running": True, "version": version, "root": root}, engine.containers()
+    except EngineError:
+        # Stopped, or older than the API the client speaks: the program itself still knows its version.
+        program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
+        version = _version_of(program) if program else ""
+        return {"installed": bool(program), "running": False, "version": version, "root": DOCKER_ROOT}, []
+
+
+def _version_of(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"version ([0-9][^\s,]*)", done.stdout)
+    return found.group(1) if found else ""
+
+
+def _disk(path: str) -> dict[str, Any]:
+    existing = Path(path)
+    while not existing.exists():
+        existing = existing.parent
+    return {"free_bytes": shutil.disk_usage(existing).free, "device": existing.stat().st_dev}
+
+
+def _init() -> str:
+    if os.path.isdir("/run/systemd/system"):
+        return "systemd"
+    return "sysv" if _text("/proc/1/comm").strip() == "init" else "none"
+
+
+def _listeners(ports: set[int], containers: list[dict[str, Any]]) -> list[Listener]:
+    sockets = [
+        listener
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for listener in _preflight.parse_listeners(_text(table))
+        if listener.port in ports
+    ]
+    holders = _holders({listener.inode for listener in sockets})
+    named = []
+    for listener in sockets:
+        pid = holders.get(listener.inode, 0)
+        container = _preflight.in_container(_text(f"/proc/{pid}/cgroup"), containers) if pid else None
+        program = _text(f"/proc/{pid}/comm").strip() if pid else ""
+        named.append(_preflight.with_holder(listener, pid, program, container))
+    return [*named, *(listener for listener in _preflight.published(containers) if listener.port in ports)]
+
+
+def _holders(inodes: set[int]) -> dict[int, int]:
+    """Which process has each socket open, for sockets it may look at."""
+    found: dict[int, int] = {}
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    for process in Path("/proc").iterdir() if wanted else ():
+        if not process.name.isdigit():
+            continue
+        # Processes end, and others' descriptors are hidden from all but root, while one looks.
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    inode = wanted.get(os.readlink(descriptor))
+                    if inode is not None:
+                        found.setdefault(inode, int(process.name))
+    return found
+
+
+def _unreachable(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if not targets:
+        return []
+    with ThreadPoolExecutor(max_workers=len(targets)) as pool:
+        errors = list(pool.map(_connect, targets))
+    return [{**target, "error": errors[at]} for at, target in enumerate(targets) if errors[at]]
+
+
+def _connect(target: Mapping[str, Any]) -> str:
+    try:
+        socket.create_connection((target["host"], target["port"]), CONNECT_SECONDS).close()
+    except TimeoutError:
+        return f"no answer within {CONNECT_SECONDS:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,180 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Look at a host once, and say everything that stands in the way
+description:
+  - Reads what a deploy needs to know about a host, in one go and instead of gathering facts, and returns it as the fact
+    C(platform_host).
+  - Fails with one line a problem and its cure, all of them together, before anything is changed.
+  - Reads only. It runs on a bare host, with or without Docker, with or without an init system.
+version_added: 0.1.0
+author:
+  - Lastro maintainers (@lastro)
+attributes:
+  check_mode:
+    support: full
+    description: Reads and fails as it does otherwise.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  idempotent:
+    support: full
+    description: Never changes anything.
+options:
+  state_directory:
+    description: Where the platform keeps its files; disk space is looked at here and where Docker keeps its own.
+    type: path
+    required: true
+  disk_free_gb:
+    description: Free space needed in GiB, in both places.
+    type: float
+    default: 6
+  memory_mb:
+    description: Memory needed in MiB. A tenth less is accepted, as the kernel keeps some for itself.
+    type: int
+    default: 2048
+  ports:
+    description: TCP ports that the platform will listen on.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      port:
+        description: The port.
+        type: int
+        required: true
+      address:
+        description: The address it will listen on.
+        type: str
+        default: 0.0.0.0
+      owner:
+        description: The Compose project the port is for. A container of that project may hold it already.
+        type: str
+        default: ""
+  reachable:
+    description: Services that have to accept a TCP connection from this host.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What to call it.
+        type: str
+        required: true
+      host:
+        description: Name or address.
+        type: str
+        required: true
+      port:
+        description: The port.
+        type: int
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  lastro.platform.preflight:
+    state_directory: /var/lib/lastro/demo
+    ports:
+      - {port: 5432, address: 172.30.77.1, owner: demo-postgres}
+    reachable:
+      - {name: the managed Redis, host: redis.internal, port: 6379}
+
+- name: Use what it found
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.platform_host.distribution }} {{ ansible_facts.platform_host.version }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: What the host is like.
+  returned: always
+  type: dict
+  contains:
+    platform_host:
+      description: The readings.
+      type: dict
+      sample:
+        distribution: debian
+        version: "12"
+        codename: bookworm
+        architecture: x86_64
+        python: /usr/bin/python3
+        python_version: 3.11.2
+        memory_bytes: 4106530816
+        cpus: 2
+        disk_free_bytes: {"/var/lib/docker": 21474836480, "/var/lib/lastro/demo": 21474836480}
+        init: systemd
+        docker: {"installed": true, "running": true, "version": "20.10.24", "root": "/var/lib/docker"}
+problems:
+  description: What stands in the way.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+  contains:
+    problem:
+      description: What is wrong.
+      type: str
+    cure:
+      description: What to do about it.
+      type: str
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
+
+SYSTEM = ("distribution", "version", "codename", "architecture", "python", "python_version", "init")
+FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker")
+
+
+def facts_of(readings: dict[str, Any]) -> dict[str, Any]:
+    """The readings that other tasks may use."""
+    free = {path: disk["free_bytes"] for path, disk in readings["disks"].items()}
+    return {**{name: readings[name] for name in FACTS}, "disk_free_bytes": free}
+
+
+def main() -> None:
+    """Run the module."""
+    port = {
+        "port": {"type": "int", "required": True},
+        "address": {"type": "str", "default": "0.0.0.0"},
+        "owner": {"type": "str", "default": ""},
+    }
+    target = {
+        name: {"type": kind, "required": True} for name, kind in (("name", "str"), ("host", "str"), ("port", "int"))
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "state_directory": {"type": "path", "required": True},
+            "disk_free_gb": {"type": "float", "default": 6},
+            "memory_mb": {"type": "int", "default": 2048},
+            "ports": {"type": "list", "elements": "dict", "default": [], "options": port},
+            "reachable": {"type": "list", "elements": "dict", "default": [], "options": target},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    readings = _preflight_readings.take(options["state_directory"], options["ports"], options["reachable"])
+    limits = _preflight.Limits(options["disk_free_gb"], options["memory_mb"])
+    found = _preflight.problems(readings, limits, options["ports"])
+    result = {
+        "ansible_facts": {"platform_host": facts_of(readings)},
+        "problems": [asdict(problem) for problem in found],
+    }
+    if found:
+        module.fail_json(msg="\n".join(str(problem) for problem in found), **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

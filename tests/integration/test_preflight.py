@@ -1,0 +1,120 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module on this machine: real sockets, a real Engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from tests.support import random_name, run_module
+
+STATE = "/var/lib/lastro/none"
+
+
+def run(**more: Any) -> dict[str, Any]:
+    return run_module("preflight", {"state_directory": STATE, "disk_free_gb": 0.1, "memory_mb": 100, **more})
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_this_machine_can_hold_a_platform() -> None:
+    result = run(ports=[{"port": 61999, "address": "127.0.0.1"}])
+    assert not result.get("failed"), result
+    assert not result["changed"]
+    host = result["ansible_facts"]["platform_host"]
+    assert host["memory_bytes"] > 2**30
+    assert host["docker"]["running"]
+    assert set(host["disk_free_bytes"]) == {host["docker"]["root"], STATE}
+    assert host["init"] in ("systemd", "sysv", "none")
+    assert not os.path.exists(STATE)
+
+
+def test_a_taken_port_names_the_process(listener: int) -> None:
+    result = run(ports=[{"port": listener, "address": "0.0.0.0", "owner": "lt-nobody"}])
+    assert result["failed"]
+    assert f"Port {listener} on 0.0.0.0, which lt-nobody needs, is taken by " in result["msg"]
+    assert f"(pid {os.getpid()})" in result["msg"]
+
+
+def test_a_python_process_that_is_not_ours_is_named() -> None:
+    code = "import socket,time; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1],flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            port = int(process.stdout.readline())
+            assert f"(pid {process.pid})" in run(ports=[{"port": port, "address": "127.0.0.1"}])["msg"]
+        finally:
+            process.kill()
+
+
+def test_unreachable_and_reachable_services(listener: int) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        result = run(
+            reachable=[
+                {"name": "Redis", "host": "127.0.0.1", "port": listener},
+                {"name": "Postgres", "host": "127.0.0.1", "port": port},
+                {"name": "S3", "host": "no-such-host.invalid", "port": 443},
+            ]
+        )
+    assert [problem["problem"].split()[0] for problem in result["problems"]] == ["Postgres", "S3"]
+    assert "Connection refused" in result["problems"][0]["problem"]
+
+
+def test_limits_are_options() -> None:
+    result = run(disk_free_gb=1_000_000, memory_mb=100_000_000)
+    assert [problem["cure"].split()[-1] for problem in result["problems"]] == [
+        "`platform_disk_free_gb`.",
+        "`platform_memory_mb`.",
+    ]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+LISTEN = "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ARGV[0], Listen => 1); sleep 99"
+
+
+@pytest.mark.parametrize("network", ["published", "host"])
+def test_a_port_of_our_own_container_is_no_problem_and_another_project_is_named(network: str) -> None:
+    port, name = free_port(), random_name()
+    options: dict[str, Any] = (
+        {"network_mode": "host"} if network == "host" else {"ports": {"80/tcp": ("127.0.0.1", port)}}
+    )
+    container = docker.from_env().containers.run(
+        "lastro/base:trixie",
+        ["perl", "-e", LISTEN, str(port)],
+        name=name,
+        labels={"com.docker.compose.project": f"{name}-redis"},
+        detach=True,
+        init=True,
+        **options,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while not run(ports=[{"port": port}]).get("failed"):
+            assert time.monotonic() < deadline, "nobody listens"
+        wanted = {"port": port, "address": "127.0.0.1"}
+        assert not run(ports=[{**wanted, "owner": f"{name}-redis"}]).get("failed")
+        message = run(ports=[{**wanted, "owner": f"{name}-proxy"}])["msg"]
+        assert f"is taken by the container {name} of Compose project {name}-redis." in message
+    finally:
+        container.remove(force=True)
