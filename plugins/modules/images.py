@@ -151,6 +151,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ansible_facts:
+  description: The fact C(platform_images), the same as RV(images), for roles that come later in the play.
+  returned: success
+  type: dict
 images:
   description: The images looked at, by name; those others stand on only where they were needed.
   returned: success
@@ -304,7 +308,12 @@ def main() -> None:
     except PlatformError as error:
         module.fail_json(msg=str(error))
     after = [f"{step.name}: {step.action}, {step.why}\n" for step in missing]
-    module.exit_json(changed=bool(missing), images=images, diff={"before": "", "after": "".join(after)})
+    module.exit_json(
+        changed=bool(missing),
+        images=images,
+        ansible_facts={"platform_images": images},
+        diff={"before": "", "after": "".join(after)},
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 # POSTGRES_INITDB_ARGS. Needs no root, and no writable path but PGDATA, /run/postgresql and /tmp.
 set -euo pipefail
 
+# `peer` lets uid 999 in by the socket: psql in the container, and the pgBackRest sidecar.
 # A password has to come as a file: an environment variable shows in `docker inspect`.
 initialise() {
   local building="$PGDATA/.initdb" user="${POSTGRES_USER:-postgres}" entry
@@ -21,7 +22,7 @@ initialise() {
   mkdir "$building"
   # Word splitting is what POSTGRES_INITDB_ARGS is for.
   # shellcheck disable=SC2086
-  initdb --pgdata="$building" --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-local=scram-sha-256 \
+  initdb --pgdata="$building" --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-local=peer \
     --auth-host=scram-sha-256 --set=listen_addresses='*' --set=password_encryption=scram-sha-256 ${POSTGRES_INITDB_ARGS:-}
   echo "host all all all scram-sha-256" >> "$building/pg_hba.conf"
   if [[ -n "${POSTGRES_DB:-}" && "$POSTGRES_DB" != postgres ]]; then
