@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
     def _sent(self, item: dict[str, Any], folder: str, missing: list[str]) -> dict[str, Any]:
         """The item with its context on the host; a directory of the host itself is used where it is."""
         local = item.pop("context_local", None)
-        if not local or item["name"] not in missing or getattr(self._connection, "_remote_is_local", False):
+        if not local or item["name"] not in missing or self._connection.transport == "local":
             return item
         target = self._connection._shell.join_path(folder, f"{item['context_hash']}.tar")
         with tempfile.NamedTemporaryFile(suffix=".tar") as tar:

@@ -301,15 +301,14 @@ def main() -> None:
         looking = module.check_mode or module.params["plan_only"]
         steps = wanted.steps(without_engine=module.check_mode)
         seconds: dict[str, float] = {}
-        missing = [step for step in steps if step.action != "none"]
-        if missing and not looking:
+        if not looking and any(step.action != "none" for step in steps):
             steps, seconds = wanted.make()
         images = wanted.report(steps, seconds, done=not looking)
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    after = [f"{step.name}: {step.action}, {step.why}\n" for step in missing]
+    after = [f"{step.name}: {step.action}, {step.why}\n" for step in steps if step.action != "none"]
     module.exit_json(
-        changed=bool(missing),
+        changed=bool(after),
         images=images,
         ansible_facts={"platform_images": images},
         diff={"before": "", "after": "".join(after)},
