@@ -96,9 +96,17 @@ class Action:
 
 
 def desired_services(
-    compose: Mapping[str, Any], directory: str, files: Mapping[str, str], hold: Iterable[str]
+    compose: Mapping[str, Any],
+    directory: str,
+    files: Mapping[str, str],
+    hold: Iterable[str],
+    frozen: Iterable[str] = (),
 ) -> list[Service]:
-    """The services of a Compose dict. `files` maps each managed path (relative to `directory`) to its digest."""
+    """The services of a Compose dict.
+
+    `files` maps each managed path (relative to `directory`) to its digest; those in `frozen` never change under their path.
+    """
+    changing = {path: content for path, content in files.items() if path not in set(frozen)}
     services = compose.get("services")
     if not isinstance(services, Mapping) or not services:
         raise PlatformError("`compose` has no services", "Give the Compose Specification as a dict with `services`.")
@@ -107,7 +115,9 @@ def desired_services(
         raise PlatformError(
             f"`hold` names services that are not in `compose`: {', '.join(unknown)}", "Correct the name."
         )
-    found = [_service(compose, str(name), spec, directory, files, name in set(hold)) for name, spec in services.items()]
+    found = [
+        _service(compose, str(name), spec, directory, changing, name in set(hold)) for name, spec in services.items()
+    ]
     for service in found:
         missing = sorted(set(service.depends_on) - {other.name for other in found})
         if missing:
@@ -144,7 +154,7 @@ def _service(
         depends_on=_depends_on(spec),
         networks=tuple(_names(spec.get("networks") or ["default"])) if "network_mode" not in spec else (),
         volumes=tuple(source for source, _target in mounts(spec) if not _is_path(source)),
-        one_shot=str(spec.get("restart", "no")) == "no" and "healthcheck" not in spec and _awaited(compose, name),
+        one_shot=bool((spec.get(EXTENSION) or {}).get("one_shot")) or _awaited(compose, name),
         hold=hold,
     )
 

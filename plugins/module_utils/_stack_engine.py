@@ -15,6 +15,7 @@ from ansible_collections.lastro.platform.plugins.module_utils import _compose_cl
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._stack import (
+    EXTENSION,
     LABEL_DEFINITION,
     LABEL_FILES,
     Action,
@@ -142,6 +143,12 @@ class Stack:
             if action.reloads:
                 self._reload(action)
                 self.wait([service for service in services if service.name == action.service])
+
+    def create_volumes(self, compose: Mapping[str, Any]) -> None:
+        """Create the volumes that several projects share, and that therefore belong to none (`x-platform: {create: true}`)."""
+        for spec in (compose.get("volumes") or {}).values():
+            if spec and (spec.get(EXTENSION) or {}).get("create"):
+                self.engine.post("/volumes/create", {"Name": spec["name"], "Labels": {"lastro.shared": "true"}})
 
     def _up(self, group: list[str], actions: Mapping[str, Action]) -> None:
         for recreate in (True, False):

@@ -58,7 +58,8 @@ class StackRun:
         if len(digests) != len(files):
             raise PlatformError("A path stands twice in `files`", "Keep one of the entries.")
         self.compose: dict[str, Any] = params["compose"]
-        self.services: list[Service] = desired_services(self.compose, self.path, digests, params["hold"])
+        frozen = [entry["path"] for entry in params["files"] if entry.get("frozen")]
+        self.services: list[Service] = desired_services(self.compose, self.path, digests, params["hold"], frozen)
         text = json.dumps(labelled(self.compose, self.services), indent=2).encode() + b"\n"
         self.files = [*files, ManagedFile(COMPOSE, text, 0o600, 0, 0)]
 
@@ -98,6 +99,7 @@ class StackRun:
             self.directory.write(file)
         for path in gone:
             self.directory.remove(path)
+        self.stack.create_volumes(self.compose)
         self.stack.apply(self.services, actions)
         if any(action.acts for action in actions):
             reality = self._read_back(record["loaded"], actions)

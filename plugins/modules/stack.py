@@ -42,6 +42,9 @@ options:
   compose:
     description:
       - The Compose file as a dict. A C($) in it is passed literally, variables are not expanded.
+      - "C(x-platform: {one_shot: true}) in a service says that its good state is to have ended with 0 (a migration).
+        It runs again only when its definition, image or files change, or when it had failed."
+      - "C(x-platform: {create: true}) in an external volume creates it where it is missing."
       - "C(x-platform.reload) in a service is a list of C({files: [patterns], signal: NAME | [NAMES]}) or
         C({files: [patterns], command: [words]}); files that match need no recreation of the container."
       - Required for O(state=present).
@@ -69,6 +72,11 @@ options:
         default: "0:0"
       secret:
         description: The content is kept out of every output; the file's directory gets mode 0700.
+        type: bool
+        default: false
+      frozen:
+        description:
+          - The path carries the content's digest, so its content never changes. Such a file may be mounted by itself.
         type: bool
         default: false
   directories:
@@ -201,6 +209,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True, "no_log": False},
                     "mode": {"type": "str"},
                     "secret": {"type": "bool", "default": False, "no_log": False},
+                    "frozen": {"type": "bool", "default": False},
                 },
             },
             "directories": {

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compile the application on the controller: no module runs on a host. Documented in plugins/modules/application.py."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import load, outline
+from ansible_collections.lastro.platform.plugins.plugin_utils._application import COLOURS, Application
+from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Inputs, Project
+
+_SPEC: dict[str, dict[str, Any]] = {
+    "compose_file": {"type": "path", "required": True},
+    "platform": {"type": "str", "required": True},
+    "address": {"type": "str", "required": True},
+    "release": {"type": "str"},
+    "environment": {"type": "str"},
+    "env": {"type": "dict", "default": {}},
+    "port_base": {"type": "int", "default": 18000},
+    "replicas_max": {"type": "int", "default": 4},
+    "replicas": {"type": "dict", "default": {}},
+    "profiles": {"type": "list", "elements": "str", "default": []},
+    "allow_privileged": {"type": "list", "elements": "str", "default": []},
+    "provided": {"type": "dict", "default": {}},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "secrets_for": {"type": "dict", "default": {}, "no_log": True},
+    "images": {"type": "dict", "default": {}},
+    "ca": {"type": "str", "default": ""},
+}
+
+
+class ActionModule(ActionBase):
+    """Compile a Compose file into the projects of an application."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, arguments = self.validate_argument_spec(_SPEC)
+        try:
+            application, directory = load(arguments)
+            result.update(outline(application, directory))
+            result.update(_compiled(application, directory, arguments))
+        except PlatformError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        # Everything in here may hold a secret: nothing of it is printed at any verbosity.
+        return {**result, "changed": False, "_ansible_no_log": True}
+
+
+def _compiled(application: Application, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    inputs = Inputs(
+        secrets=arguments["secrets"],
+        secrets_for=arguments["secrets_for"],
+        images=arguments["images"],
+        ca=arguments["ca"],
+        read=lambda path: _read(os.path.join(directory, path)),
+        list_files=lambda path: _list_files(os.path.join(directory, path)),
+    )
+    compiler = Compiler(application, inputs)
+    return {
+        "colours": {colour: _project(compiler.colour(colour)) for colour in COLOURS},
+        "jobs": _project(compiler.jobs()),
+        "singletons": _project(compiler.singletons()),
+        "checks": {colour: application.checks(colour) for colour in COLOURS},
+        "probes": application.probes(),
+    }
+
+
+def _project(project: Project) -> dict[str, Any]:
+    return {"compose": project.compose, "files": project.files}
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read()
+
+
+def _list_files(path: str) -> list[str]:
+    """Files below a directory, relative to it; empty for a file."""
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), path) for folder, _folders, names in os.walk(path) for name in names
+    )

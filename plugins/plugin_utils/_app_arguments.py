@@ -1,0 +1,61 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the arguments of the lookup and the action `application` to the application, its files included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source
+
+
+def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
+    """The application that the arguments describe, and the directory of its Compose file."""
+    path = os.path.abspath(str(arguments["compose_file"]))
+    directory = os.path.dirname(path)
+    try:
+        with open(path, encoding="utf-8") as handle:
+            text = handle.read()
+    except OSError as error:
+        raise PlatformError(
+            f"The Compose file {path} can't be read: {error.strerror}", "Correct app_compose_file."
+        ) from error
+    release = str(arguments.get("release") or "")
+    environment = str(arguments.get("environment") or "")
+    variables = {"APP_RELEASE": release, "APP_ENVIRONMENT": environment}
+    given = {str(key): str(value) for key, value in (arguments.get("env") or {}).items()}
+    source = Source(text, os.path.basename(path), {**{k: v for k, v in variables.items() if v}, **given})
+    settings = Settings(
+        platform=str(arguments["platform"]),
+        address=str(arguments["address"]),
+        release=release,
+        port_base=int(arguments.get("port_base") or 18000),
+        replicas_max=int(arguments.get("replicas_max") or 4),
+        replicas={str(key): int(value) for key, value in (arguments.get("replicas") or {}).items()},
+        profiles=tuple(arguments.get("profiles") or ()),
+        allow_privileged=tuple(arguments.get("allow_privileged") or ()),
+        provided={str(key): str(value) for key, value in (arguments.get("provided") or {}).items()},
+    )
+    return Application(source, settings), directory
+
+
+def outline(application: Application, directory: str) -> dict[str, Any]:
+    """What other roles need to know of an application before it runs."""
+    return {
+        "release": application.settings.release,
+        "images": application.images(directory),
+        "routes": application.routes(),
+        "replicas": application.replicas(),
+        "secrets": application.secret_names(),
+        "provided": application.provided,
+        "dropped": application.dropped,
+        "services": {
+            service.name: {"kind": service.kind, "image": service.image, "replicas": service.replicas}
+            for service in application.services.values()
+        },
+    }

@@ -1,0 +1,336 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a user's Compose file means to the platform: kinds, routes, ports, images, what is left out and what is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, Source
+
+COLOURS = ("blue", "green")
+ROUTED = ("web", "static")
+COLOURED = ("web", "static", "worker")
+JOBS = ("migrate", "seed")
+# Port ranges a colour has, one for each routed service.
+PORT_SLOTS = 20
+
+# Programs that keep state: copying one into two colours would split or corrupt its data.
+_STATEFUL = re.compile(
+    r"(^|[/-])(postgres(ql)?|pgvector|timescaledb|postgis|mysql|mariadb|percona|mongo(db)?|redis|valkey|keydb|memcached|"
+    r"rabbitmq|kafka|nats|zookeeper|etcd|elasticsearch|opensearch|minio|seaweedfs|cassandra|clickhouse(-server)?|influxdb)([:@]|$)"
+)
+_REFUSED_KEYS = {
+    "extends": "Flatten the file: `docker compose config > compose.yaml`.",
+    "volumes_from": "Mount the named volume in each service.",
+    "links": "Services of a colour find each other by name; take `links` out.",
+}
+_DROPPED_KEYS = ("container_name", "build", "ports")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the inventory says of the application."""
+
+    platform: str
+    address: str
+    release: str = ""
+    port_base: int = 18000
+    replicas_max: int = 4
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
+    allow_privileged: tuple[str, ...] = ()
+    # Where a `provided` service is, by its name in the Compose file.
+    provided: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AppService:
+    """A service of the application that takes part in this deploy."""
+
+    name: str
+    kind: str
+    spec: Mapping[str, Any]
+    extension: Mapping[str, Any]
+    replicas: int
+
+    @property
+    def image(self) -> str:
+        return str(self.spec["image"])
+
+
+class Application:
+    """The application of one Compose file. Making it is the check: every refusal comes from here."""
+
+    def __init__(self, source: Source, settings: Settings) -> None:
+        self.source = source
+        self.settings = settings
+        self.dropped: list[str] = ["name"] if "name" in source.data else []
+        self.provided: dict[str, str] = {}
+        self.services: dict[str, AppService] = {}
+        everyone = source.data["services"]
+        for name, spec in everyone.items():
+            profiles = spec.get("profiles") or []
+            if profiles and not set(profiles) & set(settings.profiles):
+                continue
+            self._add(name, spec)
+        self._check_dependencies(everyone)
+        self._check_networks()
+        self._check_volumes()
+        self.slots = self._port_slots()
+
+    def _add(self, name: str, spec: Mapping[str, Any]) -> None:
+        extension = spec.get(EXTENSION) or {}
+        if extension.get("provided"):
+            self.provided[name] = str(extension["provided"])
+            return
+        for key, cure in _REFUSED_KEYS.items():
+            if key in spec:
+                raise self._error(f"service {name}: `{key}` is not supported", cure, name, key)
+        kind = self._kind(name, spec, extension)
+        if not spec.get("image"):
+            raise self._error(
+                f"service {name} names no image",
+                "Give `image` beside `build`, for example image: shop/web:${APP_RELEASE}.",
+                name,
+            )
+        if kind in ROUTED and not extension.get("port"):
+            raise self._error(
+                f"service {name} has a route and no port",
+                "Say in x-platform.port where it listens, for example 8000.",
+                name,
+            )
+        if kind not in ROUTED and extension.get("route"):
+            raise self._error(
+                f"service {name} of kind {kind} can't have a route", "Take the route out, or make it web.", name
+            )
+        self._check_privileges(name, spec)
+        self.dropped += [f"{name}.{key}" for key in _DROPPED_KEYS if key in spec]
+        self.services[name] = AppService(name, kind, spec, extension, self._replicas(name, kind, spec, extension))
+
+    def _kind(self, name: str, spec: Mapping[str, Any], extension: Mapping[str, Any]) -> str:
+        if extension.get("kind"):
+            return str(extension["kind"])
+        if extension.get("route"):
+            return "web"
+        if _STATEFUL.search(str(spec.get("image", ""))):
+            raise self._error(
+                f"service {name} looks like a database, cache or broker ({spec['image']})",
+                "Say x-platform: {provided: postgres} (or redis, rabbitmq, s3) where the platform runs it, or {kind: singleton}.",
+                name,
+                "image",
+            )
+        return "worker"
+
+    def _replicas(self, name: str, kind: str, spec: Mapping[str, Any], extension: Mapping[str, Any]) -> int:
+        deploy = spec.get("deploy") or {}
+        given = (self.settings.replicas.get(name), extension.get("replicas"), deploy.get("replicas"), spec.get("scale"))
+        wanted = int(next((value for value in given if value is not None), 1))
+        if kind == "singleton" and wanted != 1:
+            raise self._error(
+                f"service {name} is a singleton and wants {wanted} replicas", "A singleton has one copy.", name
+            )
+        if kind in ROUTED and wanted > self.settings.replicas_max:
+            raise self._error(
+                f"service {name} wants {wanted} replicas and a host has ports for {self.settings.replicas_max}",
+                "Raise app_replicas_max.",
+                name,
+            )
+        return wanted
+
+    def _check_privileges(self, name: str, spec: Mapping[str, Any]) -> None:
+        asked: list[tuple[str, str]] = []
+        if spec.get("privileged"):
+            asked.append(("privileged", "privileged"))
+        for key in ("network_mode", "pid", "ipc", "userns_mode"):
+            if str(spec.get(key, "")) == "host":
+                asked.append((key, f"{key}: host"))
+        for entry in spec.get("volumes") or []:
+            source = str(entry.get("source", "")) if isinstance(entry, Mapping) else str(entry).split(":")[0]
+            if source.endswith("docker.sock") or source.rstrip("/") in ("/var/run", "/run", "/var/lib/docker"):
+                asked.append(("volumes", f"the Docker socket ({source})"))
+        dangerous = {"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
+        for capability in spec.get("cap_add") or []:
+            if str(capability).upper().removeprefix("CAP_") in dangerous:
+                asked.append(("cap_add", f"capability {capability}"))
+        if asked and name not in self.settings.allow_privileged:
+            key, what = asked[0]
+            raise self._error(
+                f"service {name} asks for {what}, which gives it the host",
+                f"Take it out, or name the service in app_allow_privileged: [{name}].",
+                name,
+                key,
+            )
+
+    def _check_dependencies(self, everyone: Mapping[str, Any]) -> None:
+        for service in self.services.values():
+            for other in service.spec.get("depends_on") or {}:
+                if other not in everyone:
+                    raise self._error(
+                        f"service {service.name} depends on {other}, which is not in the file",
+                        "Correct the name in depends_on.",
+                        service.name,
+                        "depends_on",
+                        other,
+                    )
+                if other not in self.services and other not in self.provided:
+                    raise self._error(
+                        f"service {service.name} depends on {other}, whose profile is not chosen",
+                        f"Add one of its profiles to app_profiles: {everyone[other].get('profiles')}.",
+                        service.name,
+                        "depends_on",
+                        other,
+                    )
+
+    def _check_networks(self) -> None:
+        for name, spec in (self.source.data.get("networks") or {}).items():
+            if isinstance(spec, Mapping) and (spec.get("external") or spec.get("name")):
+                raise self.source.error(
+                    f"network {name} would be shared by both colours, and `web` would mean the old and the new one",
+                    "Take `external` and `name` out; what both colours use is reached through the platform's address.",
+                    "networks",
+                    name,
+                )
+
+    def _check_volumes(self) -> None:
+        defined = self.source.data.get("volumes") or {}
+        for service in self.services.values():
+            for entry in service.spec.get("volumes") or []:
+                source, read_only = volume_source(entry)
+                if not source or is_path(source):
+                    continue
+                if source not in defined:
+                    raise self._error(
+                        f"service {service.name} mounts volume {source}, which is not defined",
+                        "Add it under `volumes`.",
+                        service.name,
+                        "volumes",
+                    )
+                shared = ((defined[source] or {}).get(EXTENSION) or {}).get("shared", False)
+                if service.kind in COLOURED and not read_only and not shared:
+                    raise self._error(
+                        f"service {service.name} writes to volume {source}, and two colours would write at the same time",
+                        f"If that is safe say volumes: {{{source}: {{x-platform: {{shared: true}}}}}}; else mount it :ro or make the service a singleton.",
+                        service.name,
+                        "volumes",
+                    )
+
+    def _port_slots(self) -> dict[str, int]:
+        """The port range of each routed service: from its name alone, so that other services coming and going move nothing."""
+        taken: dict[int, str] = {}
+        for service in self.of_kind(*ROUTED):
+            slot = int(service.extension.get("port_slot", zlib.crc32(service.name.encode()) % PORT_SLOTS))
+            if slot in taken:
+                free = next(number for number in range(PORT_SLOTS) if number not in taken)
+                raise self._error(
+                    f"services {taken[slot]} and {service.name} have the same port range",
+                    f"Give one of them x-platform.port_slot: {free}.",
+                    service.name,
+                )
+            taken[slot] = service.name
+        return {name: slot for slot, name in taken.items()}
+
+    def _error(self, problem: str, cure: str, *path: str) -> Exception:
+        return self.source.error(problem, cure, "services", *path)
+
+    def of_kind(self, *kinds: str) -> list[AppService]:
+        return [service for service in self.services.values() if service.kind in kinds]
+
+    def ports(self, service: str, colour: str) -> list[int]:
+        """All ports that this service may have in this colour, the same on every host."""
+        settings = self.settings
+        first = settings.port_base + (COLOURS.index(colour) * PORT_SLOTS + self.slots[service]) * settings.replicas_max
+        return list(range(first, first + settings.replicas_max))
+
+    def routes(self) -> list[dict[str, Any]]:
+        """What the proxy has to know: every routed service, all its ports in both colours."""
+        return [
+            {
+                "service": service.name,
+                "hosts": list((service.extension.get("route") or {}).get("hosts", [])),
+                "path": (service.extension.get("route") or {}).get("path", "/"),
+                "health": service.extension.get("health", "/"),
+                "ports": {colour: self.ports(service.name, colour) for colour in COLOURS},
+            }
+            for service in self.of_kind(*ROUTED)
+        ]
+
+    def replicas(self) -> dict[str, int]:
+        """Copies of each routed service on a host."""
+        return {service.name: service.replicas for service in self.of_kind(*ROUTED)}
+
+    def images(self, directory: str) -> list[dict[str, Any]]:
+        """The application's images as items of the module `images`: built where the file says `build`, else as named."""
+        found: dict[str, dict[str, Any]] = {}
+        for service in self.services.values():
+            item: dict[str, Any] = {"name": service.image, "inspect": True}
+            build = service.spec.get("build")
+            if build:
+                build = {"context": build} if isinstance(build, str) else build
+                arguments = build.get("args") or {}
+                if not isinstance(arguments, Mapping):
+                    arguments = dict(str(entry).partition("=")[::2] for entry in arguments)
+                item["context_local"] = os.path.normpath(os.path.join(directory, str(build.get("context", "."))))
+                item["build_args"] = {str(key): str(value) for key, value in arguments.items()}
+                item["from"] = sorted(value for value in item["build_args"].values() if value.startswith("lastro/"))
+            else:
+                item["upstream"] = service.image
+            found.setdefault(service.image, item)
+        return list(found.values())
+
+    def checks(self, colour: str) -> list[dict[str, Any]]:
+        """What every replica of a colour has to answer before it serves: it is ready, and it is the release deployed."""
+        checks: list[dict[str, Any]] = []
+        for service in self.of_kind(*ROUTED):
+            paths = [service.extension.get("ready") or service.extension.get("health") or "/"]
+            version = service.extension.get("version")
+            for number, port in enumerate(self.ports(service.name, colour)[: service.replicas], start=1):
+                base, name = f"http://{self.settings.address}:{port}", f"{service.name}-{number}"
+                checks += [{"name": f"{name} {path}", "type": "http", "url": base + path} for path in paths]
+                if version and self.settings.release:
+                    expected = [{"path": version["json"], "equals": self.settings.release}]
+                    url = base + version["path"]
+                    checks.append({"name": f"{name} {version['path']}", "type": "http", "url": url, "json": expected})
+        return checks
+
+    def probes(self) -> list[dict[str, Any]]:
+        """Commands that prove that a service does its work."""
+        return [
+            {"service": service.name, "command": list(service.extension["probe"])}
+            for service in self.services.values()
+            if service.extension.get("probe") and service.replicas
+        ]
+
+    def secret_names(self) -> list[str]:
+        """Names of all secrets that the application reads."""
+        return sorted({name for service in self.services.values() for name in secret_names(service)})
+
+
+def secret_names(service: AppService) -> list[str]:
+    """The secrets of one service: from the extension and from Compose's own `secrets`."""
+    names = [*service.extension.get("env_from_files", []), *service.extension.get("secrets", [])]
+    for entry in service.spec.get("secrets") or []:
+        names.append(str(entry["source"] if isinstance(entry, Mapping) else entry))
+    return unique(names)
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def volume_source(entry: Any) -> tuple[str, bool]:
+    """(source, read-only) of a volume entry; an anonymous volume has no source."""
+    if isinstance(entry, Mapping):
+        return str(entry.get("source", "")), bool(entry.get("read_only"))
+    parts = str(entry).split(":")
+    return (parts[0] if len(parts) > 1 else ""), len(parts) > 2 and "ro" in parts[2].split(",")
+
+
+def is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~"))

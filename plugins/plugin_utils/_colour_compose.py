@@ -1,0 +1,390 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From an application to the Compose projects that run it: one a colour, one for its jobs, one for its singletons."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.plugin_utils._application import (
+    COLOURED,
+    JOBS,
+    ROUTED,
+    Application,
+    AppService,
+    is_path,
+    secret_names,
+    unique,
+    volume_source,
+)
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
+
+SECRETS = "/run/secrets"
+# Keys that mean something else here, or are made anew below.
+_REPLACED = {
+    EXTENSION,
+    "build",
+    "configs",
+    "container_name",
+    "depends_on",
+    "env_file",
+    "environment",
+    "ports",
+    "profiles",
+    "scale",
+    "secrets",
+    "volumes",
+}
+_EXPORT = (
+    'for n in {names}; do [ -r {secrets}/"$n" ] || {{ echo "secret $n is not readable in {secrets}" >&2; exit 78; }}; '
+    'export "$n=$(cat {secrets}/"$n")"; done; exec "$@"'
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What comes in from outside the Compose file."""
+
+    secrets: Mapping[str, str]
+    secrets_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # What is known of each image by name: entrypoint, cmd, user, shell. None before the first image is there.
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ca: str = ""
+    read: Callable[[str], bytes] = lambda path: b""
+    list_files: Callable[[str], list[str]] = lambda path: []
+
+
+@dataclass
+class Project:
+    """A Compose project for the module `stack`."""
+
+    compose: dict[str, Any] = field(default_factory=lambda: {"services": {}})
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Compiler:
+    """Makes the projects of one application. The same input gives the same output, to the byte."""
+
+    def __init__(self, application: Application, inputs: Inputs) -> None:
+        self.application = application
+        self.inputs = inputs
+
+    def colour(self, colour: str) -> Project:
+        """Everything that is copied per colour: web, static and worker services."""
+        return self._project(COLOURED, colour)
+
+    def jobs(self) -> Project:
+        """Migrations and seeds: run once a release, in the order of the file, before its colour starts."""
+        project = self._project(JOBS, "")
+        previous = ""
+        for service in sorted(self.application.of_kind(*JOBS), key=lambda s: JOBS.index(s.kind)):
+            spec = project.compose["services"][service.name]
+            spec.update({"restart": "no", EXTENSION: {"one_shot": True}})
+            if previous:
+                spec["depends_on"] = {previous: {"condition": "service_completed_successfully"}}
+            previous = service.name
+        return project
+
+    def singletons(self) -> Project:
+        """Services that must never run twice: outside the colours, stopped before they are started anew."""
+        return self._project(("singleton",), "")
+
+    def _project(self, kinds: Iterable[str], colour: str) -> Project:
+        project = Project()
+        chosen = self.application.of_kind(*kinds)
+        for service in chosen:
+            self._add(project, service, colour, {other.name: other for other in chosen})
+        data = self.application.source.data
+        for section in ("networks", "volumes"):
+            used = self._used(project.compose["services"], section)
+            entries = {name: self._section(section, name) for name in (data.get(section) or {}) if name in used}
+            if entries:
+                project.compose[section] = entries
+        project.files = list({entry["path"]: entry for entry in project.files}.values())
+        return project
+
+    @staticmethod
+    def _used(services: Mapping[str, Any], section: str) -> set[str]:
+        if section == "networks":
+            return {name for spec in services.values() for name in spec.get("networks", {})}
+        return {volume_source(entry)[0] for spec in services.values() for entry in spec.get("volumes", [])}
+
+    def _section(self, section: str, name: str) -> dict[str, Any]:
+        given = self.application.source.data[section][name] or {}
+        if section == "networks":
+            return {str(key): plain(value) for key, value in given.items() if key != EXTENSION}
+        return {"external": True, "name": f"{self.application.settings.platform}_{name}", EXTENSION: {"create": True}}
+
+    def _add(self, project: Project, service: AppService, colour: str, peers: Mapping[str, AppService]) -> None:
+        base = self._base(project, service)
+        base["depends_on"] = self._depends_on(service, peers)
+        settings = self.application.settings
+        base["labels"] = {
+            **_pairs(service.spec.get("labels")),
+            "lastro.platform": settings.platform,
+            "lastro.service": service.name,
+            "lastro.release": settings.release,
+            **({"lastro.colour": colour} if colour else {}),
+        }
+        if service.kind not in ROUTED:
+            if service.replicas != 1:
+                base["deploy"] = {**base.get("deploy", {}), "replicas": service.replicas}
+            project.compose["services"][service.name] = drop_empty(base)
+            return
+        # Docker gives the ports of a range out anew at every start, so each replica is a service with a port of its own.
+        networks = base.pop("networks", None) or {"default": {}}
+        for number, port in enumerate(self.application.ports(service.name, colour)[: service.replicas], start=1):
+            aliased = {
+                name: {**(spec or {}), "aliases": unique([service.name, *(spec or {}).get("aliases", [])])}
+                for name, spec in networks.items()
+            }
+            published = f"{settings.address}:{port}:{service.extension['port']}"
+            project.compose["services"][f"{service.name}-{number}"] = drop_empty(
+                {**base, "networks": aliased, "ports": [published]}
+            )
+
+    def _base(self, project: Project, service: AppService) -> dict[str, Any]:
+        spec = {key: plain(value) for key, value in service.spec.items() if key not in _REPLACED}
+        deploy = {key: value for key, value in (spec.pop("deploy", None) or {}).items() if key != "replicas"}
+        if deploy:
+            spec["deploy"] = deploy
+        if isinstance(spec.get("networks"), list):
+            spec["networks"] = {name: {} for name in spec["networks"]}
+        spec.setdefault("restart", "unless-stopped")
+        spec.setdefault("security_opt", ["no-new-privileges:true"])
+        spec["environment"] = self._environment(service)
+        spec["volumes"] = self._volumes(project, service)
+        settings = self.application.settings
+        hosts = [
+            f"{name}:{settings.provided[name]}" for name in self.application.provided if settings.provided.get(name)
+        ]
+        given = spec.get("extra_hosts") or []
+        spec["extra_hosts"] = [*(given if isinstance(given, list) else [f"{k}:{v}" for k, v in given.items()]), *hosts]
+        self._export_secrets(service, spec)
+        return spec
+
+    def _depends_on(self, service: AppService, peers: Mapping[str, AppService]) -> dict[str, Any]:
+        """Only what runs in the same project: what the platform provides, and jobs, are there before."""
+        wanted = service.spec.get("depends_on") or {}
+        conditions = (
+            wanted if isinstance(wanted, Mapping) else {name: {"condition": "service_started"} for name in wanted}
+        )
+        found: dict[str, Any] = {}
+        for name, condition in conditions.items():
+            if name not in peers:
+                continue
+            copies = range(1, peers[name].replicas + 1) if peers[name].kind in ROUTED else None
+            for copy in [f"{name}-{number}" for number in copies] if copies else [name]:
+                found[copy] = plain(condition)
+        return found
+
+    def _environment(self, service: AppService) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for path in _paths(service.spec.get("env_file")):
+            values.update(parse_env_file(self._read(service, path, "env_file").decode()))
+        shared = (self.application.source.data.get(EXTENSION) or {}).get("environment") or {}
+        values.update({key: _text(value) for key, value in shared.items()})
+        values.update(_pairs(service.spec.get("environment")))
+        # A value for plain `docker compose up` must not stand in the container's configuration.
+        for name in service.extension.get("env_from_files", []):
+            values.pop(name, None)
+        return values
+
+    def _volumes(self, project: Project, service: AppService) -> list[Any]:
+        volumes: list[Any] = []
+        for entry in service.spec.get("volumes") or []:
+            source, read_only = volume_source(entry)
+            if not source or not is_path(source):
+                volumes.append(plain(entry))
+            elif source.startswith("/"):
+                if not read_only and service.name not in self.application.settings.allow_privileged:
+                    raise self._error(
+                        service,
+                        f"writes to the host path {source}",
+                        "Use a named volume, or mount it read-only.",
+                        "volumes",
+                    )
+                volumes.append(plain(entry))
+            else:
+                volumes += self._copy(project, service, source, _target(entry), "volumes")
+        for entry in service.spec.get("configs") or []:
+            volumes += self._config(project, service, entry)
+        if secret_names(service) or self.inputs.ca:
+            volumes.append(self._secrets(project, service))
+        return volumes
+
+    def _copy(self, project: Project, service: AppService, source: str, target: str, key: str) -> list[str]:
+        """Copy a file or directory of the user's tree to the host and mount the copy read-only.
+
+        The copy's path carries its content's digest, so what a running container sees never changes under it.
+        """
+        inner = self.inputs.list_files(source)
+        if not inner:
+            content = self._read(service, source, key)
+            path = f"files/{_short(content)}/{os.path.basename(source)}"
+            project.files.append(self._file(service, path, content, key))
+            return [f"./{path}:{target}:ro"]
+        contents = {name: self._read(service, os.path.join(source, name), key) for name in inner}
+        folder = f"files/{_short(b''.join(name.encode() + body for name, body in sorted(contents.items())))}"
+        project.files += [self._file(service, f"{folder}/{name}", body, key) for name, body in contents.items()]
+        return [f"./{folder}:{target}:ro"]
+
+    def _config(self, project: Project, service: AppService, entry: Any) -> list[str]:
+        name = str(entry["source"] if isinstance(entry, Mapping) else entry)
+        target = str(entry.get("target", f"/{name}")) if isinstance(entry, Mapping) else f"/{name}"
+        defined = (self.application.source.data.get("configs") or {}).get(name) or {}
+        if defined.get("file"):
+            return self._copy(project, service, str(defined["file"]), target, "configs")
+        if "content" in defined:
+            content = str(defined["content"]).encode()
+            path = f"files/{_short(content)}/{name}"
+            project.files.append(self._file(service, path, content, "configs"))
+            return [f"./{path}:{target}:ro"]
+        raise self._error(
+            service, f"uses config {name}, which has neither `file` nor `content`", "Give one of them.", "configs"
+        )
+
+    def _file(self, service: AppService, path: str, content: bytes, key: str) -> dict[str, Any]:
+        try:
+            return {"path": path, "content": content.decode(), "mode": "0444", "frozen": True}
+        except UnicodeDecodeError:
+            raise self._error(
+                service,
+                f"mounts {os.path.basename(path)}, which is not text",
+                "Put it into the image, or into a named volume.",
+                key,
+            ) from None
+
+    def _read(self, service: AppService, path: str, key: str) -> bytes:
+        normal = os.path.normpath(path)
+        if normal.startswith(("..", "/", "~")):
+            raise self._error(
+                service, f"needs {path}, outside the directory of the Compose file", "Move it beside the file.", key
+            )
+        try:
+            return self.inputs.read(normal)
+        except OSError as error:
+            raise self._error(
+                service, f"needs {path}: {error.strerror}", "Create it, or take the entry out.", key
+            ) from error
+
+    def _secrets(self, project: Project, service: AppService) -> str:
+        owner = self._owner(service)
+        given = {**self.inputs.secrets, **self.inputs.secrets_for.get(service.name, {})}
+        folder = f"secrets/{service.name}"
+        for name in secret_names(service):
+            if given.get(name) in (None, ""):
+                raise self._error(
+                    service,
+                    f"reads secret {name}, which has no value",
+                    f"Set app_secrets.{name} (or app_secrets_for.{service.name}.{name}) in the inventory's vault.",
+                )
+            project.files.append(
+                {"path": f"{folder}/{name}", "content": str(given[name]), "owner": owner, "secret": True}
+            )
+        if self.inputs.ca:
+            entry = {"path": f"{folder}/ca.crt", "content": self.inputs.ca, "owner": owner, "mode": "0444"}
+            project.files.append(entry)
+        return f"./{folder}:{SECRETS}:ro"
+
+    def _owner(self, service: AppService) -> str:
+        """Numeric owner of the service's secret files: the user that its container runs as."""
+        image = self.inputs.images.get(service.image)
+        user = str(service.spec.get("user") or (image or {}).get("user") or "0")
+        uid, _, gid = user.partition(":")
+        if not uid.isdigit() or (gid and not gid.isdigit()):
+            raise self._error(
+                service,
+                f"runs as {user!r}, and secret files need a number",
+                'Give `user: "uid:gid"` in numbers.',
+                "user",
+            )
+        return f"{uid}:{gid or uid}"
+
+    def _export_secrets(self, service: AppService, spec: dict[str, Any]) -> None:
+        names = service.extension.get("env_from_files", [])
+        if not names:
+            return
+        image = self.inputs.images.get(service.image)
+        if image is not None and not image.get("shell", True):
+            raise self._error(
+                service,
+                f"has env_from_files, and its image {service.image} has no shell to read them",
+                "Let the program read /run/secrets itself (x-platform.secrets), or use an image with /bin/sh.",
+            )
+        # Overriding the entrypoint drops the image's command, so both are given again.
+        entrypoint = _words(spec.pop("entrypoint", None))
+        command = _words(spec.pop("command", None))
+        if entrypoint is None:
+            entrypoint = list((image or {}).get("entrypoint") or [])
+            command = command if command is not None else list((image or {}).get("cmd") or [])
+        script = _EXPORT.format(names=" ".join(names), secrets=SECRETS)
+        spec["entrypoint"] = ["/bin/sh", "-c", script, "lastro-env", *entrypoint, *(command or [])]
+
+    def _error(self, service: AppService, problem: str, cure: str, *path: str) -> Exception:
+        return self.application.source.error(f"service {service.name} {problem}", cure, "services", service.name, *path)
+
+
+def parse_env_file(text: str) -> dict[str, str]:
+    """Variables of an env_file: NAME=value lines, quotes taken off, comments left out."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        stripped = line.strip().removeprefix("export ")
+        if not stripped or stripped.startswith("#") or "=" not in stripped:
+            continue
+        name, _, value = stripped.partition("=")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        values[name.strip()] = value
+    return values
+
+
+def plain(value: Any) -> Any:
+    """The same data without the bookkeeping of lines."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def drop_empty(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without what says nothing; `command: []` and the like say something, and stay."""
+    optional = ("depends_on", "environment", "extra_hosts", "volumes", "labels")
+    return {key: value for key, value in spec.items() if value or key not in optional}
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(key): _text(item) for key, item in value.items()}
+    return dict(str(entry).partition("=")[::2] for entry in value or [])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _words(value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    return shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
+
+
+def _paths(value: Any) -> list[str]:
+    entries = value if isinstance(value, list) else [value] if value else []
+    return [str(entry["path"] if isinstance(entry, Mapping) else entry) for entry in entries]
+
+
+def _target(entry: Any) -> str:
+    return str(entry["target"]) if isinstance(entry, Mapping) else str(entry).split(":")[1]
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
