@@ -46,7 +46,7 @@ options:
     elements: path
     default: []
   volumes:
-    description: Docker volumes that mean data made with the secrets exists.
+    description: Docker volumes that mean data made with the secrets exists. Names or patterns, as C(demo_*).
     type: list
     elements: str
     default: []
@@ -68,7 +68,7 @@ EXAMPLES = r"""
     names:
       postgres_superuser_password: {}
       api_key_salt: {format: hex, length: 64}
-    volumes: [demo_postgres_data]
+    volumes: [demo_*]
   register: __platform_secrets_found
 """
 
@@ -99,6 +99,7 @@ import os
 import random
 import stat
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +111,19 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 INDEX = ".index.json"
 
 
-def existing_data(paths: list[str], volumes: list[str], docker_root: str, engine: Engine) -> list[str]:
+def existing_data(paths: list[str], volumes: list[str], docker_root: Path, engine: Engine) -> list[str]:
     """What exists of the data given, in words."""
     found = [f"path {path}" for path in paths if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))]
-    for volume in volumes:
-        try:
-            there = engine.find(f"/volumes/{volume}") is not None
-        except EngineError as error:
-            if error.status:
-                raise
-            there = os.path.isdir(os.path.join(docker_root, "volumes", volume))
-        found += [f"volume {volume}"] if there else []
-    return found
+    if not volumes:
+        return found
+    try:
+        names = [str(volume["Name"]) for volume in engine.get("/volumes")["Volumes"] or ()]
+    except EngineError as error:
+        if error.status:
+            raise
+        folder = docker_root / "volumes"
+        names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return found + [f"volume {name}" for name in sorted(names) if any(fnmatchcase(name, one) for one in volumes)]
 
 
 def read_files(directory: Path, names: list[str]) -> dict[str, _secrets.SecretFile]:
@@ -224,7 +226,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     directory, owner = Path(options["directory"]), (os.geteuid(), os.getegid())
     wanted = {name: {"format": "token", "length": 32, **(how or {})} for name, how in options["names"].items()}
     _secrets.check_names(wanted)
-    data = existing_data(options["data_paths"], options["volumes"], options["docker_root"], Engine())
+    data = existing_data(options["data_paths"], options["volumes"], Path(options["docker_root"]), Engine())
     right = directory_is_right(directory, owner)
     with locked(directory, check):
         before, known = read_files(directory, list(wanted)), read_index(directory)

@@ -15,6 +15,8 @@ from typing import Any
 
 import docker
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+from ansible_collections.lastro.platform.plugins.modules.secrets import existing_data
 
 from tests.support import REPOSITORY, random_name, run_module
 
@@ -69,7 +71,7 @@ def test_a_lost_secret_is_refused_while_its_volume_exists(directory: Path, volum
     assert not run(directory).get("failed")
     (directory / "api_key_salt").unlink()
     for check in (True, False):
-        result = run(directory, check=check, volumes=[volume])
+        result = run(directory, check=check, volumes=["lt-no-such-volume", f"{volume[:-1]}?"])
         assert result["failed"]
         assert f"volume {volume}): {directory}/api_key_salt. Nothing was generated. Restore it" in result["msg"]
     assert not (directory / "api_key_salt").exists()
@@ -89,6 +91,13 @@ def test_data_in_a_path_counts_and_an_empty_path_does_not(directory: Path, tmp_p
     (data / "PG_VERSION").write_text("17")
     (directory / "api_key_salt").unlink()
     assert run(directory, data_paths=[str(data)])["failed"]
+
+
+def test_a_stopped_engine_does_not_look_like_a_host_without_data(tmp_path: Path) -> None:
+    (tmp_path / "volumes" / "demo_data").mkdir(parents=True)
+    silent = Engine(str(tmp_path / "no.sock"))
+    assert existing_data([], ["demo_*"], tmp_path, silent) == ["volume demo_data"]
+    assert existing_data([], ["demo_*"], tmp_path / "nothing", silent) == []
 
 
 def test_modes_are_repaired_and_the_value_kept(directory: Path) -> None:
