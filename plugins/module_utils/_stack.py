@@ -86,6 +86,8 @@ class Action:
     service: str
     kind: str  # none | create | recreate | start | reload | remove | pending
     why: str = ""
+    # `version` where what is described is not what runs; `damage` where what runs is broken; empty where neither.
+    cause: str = ""
     remove: tuple[str, ...] = ()
     reloads: tuple[Reload, ...] = ()
 
@@ -279,7 +281,8 @@ def plan(services: Iterable[Service], reality: Reality, loaded: Mapping[str, Map
     for container in reality.containers:
         if container.service not in names:
             orphans.setdefault(container.service, []).append(container.id)
-    actions += [Action(name, "remove", "not in the compose file", tuple(ids)) for name, ids in orphans.items()]
+    gone = "not in the compose file"
+    actions += [Action(name, "remove", gone, "version", tuple(ids)) for name, ids in orphans.items()]
     return actions
 
 
@@ -292,25 +295,26 @@ def _plan_one(service: Service, reality: Reality, loaded: Mapping[str, str]) -> 
     changed = sorted(path for path, content in service.reloadable.items() if loaded.get(path) != content)
     due = tuple(rule for rule in service.reloads if any(rule.covers(path) for path in changed))
 
-    why = "its container was created by hand" if by_hand else ""
-    why = why or next((stale for container in kept if (stale := _stale(service, container, reality))), "")
+    why, cause = next((found for container in kept if (found := _stale(service, container, reality))), ("", ""))
+    if by_hand:
+        why, cause = "its container was created by hand", "damage"
     if why and service.hold and any(c.state == "running" for c in ours):
         # What runs keeps running; files that need no restart are taken up all the same.
-        return Action(service.name, "pending", why, reloads=due)
+        return Action(service.name, "pending", why, cause, reloads=due)
     if by_hand:
-        return Action(service.name, "recreate" if kept else "create", why, by_hand + extra)
+        return Action(service.name, "recreate" if kept else "create", why, cause, by_hand + extra)
     if why:
-        return Action(service.name, "recreate", why, extra)
+        return Action(service.name, "recreate", why, cause, extra)
     if len(kept) < service.replicas:
         why = f"{len(kept)} of {service.replicas} containers are there" if kept else "not there yet"
-        return Action(service.name, "create", why, extra)
+        return Action(service.name, "create", why, "damage", extra)
     stopped = [c for c in kept if not _good(service, c)]
     if stopped:
-        return Action(service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", extra)
+        return Action(service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", "damage", extra)
     if due:
-        return Action(service.name, "reload", f"changed: {', '.join(changed)}", extra, due)
+        return Action(service.name, "reload", f"changed: {', '.join(changed)}", "version", extra, due)
     if extra:
-        return Action(service.name, "remove", f"more than {service.replicas} containers", extra)
+        return Action(service.name, "remove", f"more than {service.replicas} containers", "version", extra)
     return Action(service.name, "none")
 
 
@@ -318,21 +322,21 @@ def _good(service: Service, container: Container) -> bool:
     return container.state == "running" or (service.one_shot and container.state == "exited 0")
 
 
-def _stale(service: Service, container: Container, reality: Reality) -> str:
-    """Why this container can't stay as it is; empty when it can."""
+def _stale(service: Service, container: Container, reality: Reality) -> tuple[str, str] | None:
+    """Why this container can't stay as it is, and the cause; None when it can stay."""
     if container.definition != service.definition:
-        return "its definition changed"
+        return "its definition changed", "version"
     if container.files != service.files:
-        return "files that it reads at start changed"
+        return "files that it reads at start changed", "version"
     image = reality.images.get(service.image)
     if image and container.image_id != image:
-        return f"image {service.image} is another one now"
+        return f"image {service.image} is another one now", "version"
     if container.health == "unhealthy":
-        return "it is unhealthy"
+        return "it is unhealthy", "damage"
     if container.state in ("paused", "dead", "restarting", "removing"):
-        return f"it is {container.state}"
+        return f"it is {container.state}", "damage"
     gone = sorted(set(service.networks) & reality.missing_networks | set(service.volumes) & reality.missing_volumes)
-    return f"network or volume missing: {', '.join(gone)}" if gone else ""
+    return (f"network or volume missing: {', '.join(gone)}", "damage") if gone else None
 
 
 def layers(services: Iterable[Service], touched: set[str]) -> list[list[str]]:

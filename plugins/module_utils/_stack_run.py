@@ -190,7 +190,7 @@ class StackRun:
 
     def _report(self, actions: list[Action], reality: Reality) -> dict[str, Any]:
         return {
-            "services": {action.service: {"action": action.kind, "why": action.why} for action in actions},
+            "services": {a.service: {"action": a.kind, "why": a.why, "cause": a.cause} for a in actions},
             "pending": [{"service": a.service, "why": a.why} for a in actions if a.kind == "pending"],
             "containers": _containers(reality),
         }

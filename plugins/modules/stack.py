@@ -155,10 +155,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: What happened (in check mode, what would happen) to each service, and why.
+  description:
+    - What happened (in check mode, what would happen) to each service, and why.
+    - Its C(cause) is V(version) where something else is described than runs, V(damage) where what runs is broken.
   returned: always
   type: dict
-  sample: {web: {action: recreate, why: its definition changed}}
+  sample: {web: {action: recreate, why: its definition changed, cause: version}}
 pending:
   description: Services on hold that a recreation is waiting for.
   returned: always

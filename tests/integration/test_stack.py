@@ -181,7 +181,11 @@ def test_a_fixed_file_recreates_its_reader_and_nobody_else(running: Lab) -> None
     before = running.containers()
     running.args["files"][0]["content"] = "two\n"
     told = running.run(check=True)
-    assert told["services"]["web"] == {"action": "recreate", "why": "files that it reads at start changed"}
+    assert told["services"]["web"] == {
+        "action": "recreate",
+        "why": "files that it reads at start changed",
+        "cause": "version",
+    }
     running.run()
     after = running.containers()
     assert before["data"] == after["data"]
@@ -260,7 +264,7 @@ def test_an_unhealthy_container_is_recreated(lab: Lab) -> None:
     while lab.inspect("web")["State"]["Health"]["Status"] != "unhealthy" and time.monotonic() < deadline:
         time.sleep(0.2)
     done = lab.run()
-    assert done["services"]["web"] == {"action": "recreate", "why": "it is unhealthy"}
+    assert done["services"]["web"] == {"action": "recreate", "why": "it is unhealthy", "cause": "damage"}
     settled(lab)
 
 
@@ -268,7 +272,11 @@ def test_a_container_made_by_hand_is_replaced(running: Lab) -> None:
     ENGINE.delete(f"/containers/{running.containers()['web']}", force="true")
     ENGINE.post("/containers/create", {"Image": IMAGE, "Cmd": ["sleep", "60"]}, name=f"{running.project}-web-1")
     done = running.run()
-    assert done["services"]["web"] == {"action": "create", "why": "its container was created by hand"}
+    assert done["services"]["web"] == {
+        "action": "create",
+        "why": "its container was created by hand",
+        "cause": "damage",
+    }
     assert running.inspect("web")["Config"]["Labels"]["lastro.definition"]
     settled(running)
 
@@ -283,7 +291,7 @@ def test_extra_containers_and_orphans_go(running: Lab) -> None:
     assert running.containers()["web"] == before["web"]
     del running.args["compose"]["services"]["web"]
     done = running.run()
-    assert done["services"]["web"] == {"action": "remove", "why": "not in the compose file"}
+    assert done["services"]["web"] == {"action": "remove", "why": "not in the compose file", "cause": "version"}
     assert list(running.containers()) == ["data"]
     settled(running)
 
@@ -298,7 +306,11 @@ def test_another_image_under_the_same_tag_is_drift(lab: Lab) -> None:
         committed = ENGINE.post("/commit", {}, container=lab.containers()["data"], repo=tag, tag="1")
         assert committed["Id"]
         done = lab.run()
-        assert done["services"]["web"] == {"action": "recreate", "why": f"image {tag}:1 is another one now"}
+        assert done["services"]["web"] == {
+            "action": "recreate",
+            "why": f"image {tag}:1 is another one now",
+            "cause": "version",
+        }
         settled(lab)
     finally:
         run_module("stack", {**lab.args, "state": "absent"})

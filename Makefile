@@ -1,0 +1,69 @@
+# The front door. Everything is also a plain command: see the recipe.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ENVIRONMENT ?= dev
+INVENTORY := inventories/$(ENVIRONMENT)
+BIN := .venv/bin
+# Whoever is not root needs sudo for the machine's own deploys: the playbooks become root by themselves.
+RELEASE ?=
+ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
+PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
+export PATH := /usr/sbin:/usr/bin:$(PATH)
+
+.PHONY: help deploy status logs health destroy check test test-fast lint unit integration molecule e2e bench proof lock clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.venv/.complete: requirements.lock scripts/bootstrap
+	@scripts/bootstrap
+
+deploy: .venv/.complete ## Bring the platform up, or to what the files say (RELEASE=name, ENVIRONMENT=dev)
+	@$(PLAY) playbooks/deploy.yml
+
+check: .venv/.complete ## Say what a deploy would change, and change nothing
+	@$(PLAY) playbooks/deploy.yml --check --diff
+
+status: .venv/.complete ## Show what runs, and the checklist of a first deploy
+	@$(PLAY) playbooks/status.yml
+
+health: .venv/.complete ## Ask every service whether it is well
+	@$(PLAY) playbooks/status.yml --tags health
+
+logs: ## Follow the logs of all containers (SERVICE=web for one)
+	@scripts/logs $(SERVICE)
+
+destroy: .venv/.complete ## Remove everything but data (DATA=yes removes data and secrets too)
+	@$(PLAY) playbooks/destroy.yml $(if $(filter yes,$(DATA)),-e destroy_data=true)
+
+test: .venv/.complete ## The gate: lint, unit, integration, molecule, end to end (at most 40 minutes)
+	@scripts/gate
+
+test-fast: .venv/.complete lint unit ## The inner loop: lint and unit tests
+
+lint: .venv/.complete ## Linters and types
+	@scripts/gate lint
+
+unit: .venv/.complete ## Unit tests
+	@scripts/gate unit
+
+integration: .venv/.complete ## Modules against real servers
+	@scripts/gate integration
+
+molecule: .venv/.complete ## Roles on bare nested hosts (SCENARIO=redis for one)
+	@scripts/gate molecule $(SCENARIO)
+
+e2e: .venv/.complete ## `make deploy` itself on a bare nested host
+	@scripts/gate e2e
+
+bench: .venv/.complete ## Measure against peers; results in build/bench
+	@$(BIN)/python -m tests.bench
+
+proof: .venv/.complete ## The long runs; results in docs/proof
+	@$(BIN)/python -m tests.proof
+
+lock: .venv/.complete ## Write requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and everything built
+	@rm -rf .venv build dist

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator wants to see of a platform, from the Engine's list of its containers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+_ORDER = ("postgres", "redis", "proxy", "blue", "green", "singletons")
+
+
+def rows(containers: Iterable[Mapping[str, Any]], platform: str, colour: str | None) -> list[dict[str, Any]]:
+    """A row for each service; replicas of one are counted together. A colour that does not serve is left out when it is stopped."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for container in containers:
+        labels = container["Labels"]
+        group = labels[PROJECT].removeprefix(f"{platform}-")
+        if group == "jobs":
+            continue
+        idle = group in ("blue", "green") and colour is not None and group != colour
+        if idle and container["State"] != "running":
+            continue
+        service = labels.get("lastro.service") or labels[SERVICE]
+        row = found.setdefault(
+            (group, service),
+            {"group": group, "service": service, "running": 0, "total": 0, "states": set(), "addresses": set()},
+        )
+        row["total"] += 1
+        row["running"] += container["State"] == "running"
+        row["states"].add(state(container))
+        row["image"] = container["Image"]
+        row["release"] = labels.get("lastro.release", "")
+        row["idle"] = idle
+        row["addresses"] |= {
+            f"{port['IP']}:{port['PublicPort']}" for port in container.get("Ports", []) if port.get("PublicPort")
+        }
+    ordered = sorted(found.values(), key=lambda row: (_rank(row["group"]), row["service"]))
+    return [{**row, "state": _worst(row.pop("states")), "addresses": sorted(row["addresses"])} for row in ordered]
+
+
+def state(container: Mapping[str, Any]) -> str:
+    """healthy, unhealthy, starting, running (without a health check), or what the Engine says."""
+    health = re.search(r"\((?:health: )?(\w+)\)\s*$", str(container.get("Status", "")))
+    if container["State"] == "running":
+        return health[1] if health else "running"
+    exited = re.match(r"Exited \((\d+)\)", str(container.get("Status", "")))
+    return f"exited {exited[1]}" if exited else str(container["State"])
+
+
+def jobs(containers: Iterable[Mapping[str, Any]], platform: str) -> list[dict[str, str]]:
+    """How the last migrations and seeds ended."""
+    return [
+        {"service": c["Labels"][SERVICE], "state": state(c), "release": c["Labels"].get("lastro.release", "")}
+        for c in sorted(containers, key=lambda c: str(c["Labels"][SERVICE]))
+        if c["Labels"][PROJECT] == f"{platform}-jobs"
+    ]
+
+
+def _rank(group: str) -> int:
+    return _ORDER.index(group) if group in _ORDER else len(_ORDER)
+
+
+def _worst(states: set[str]) -> str:
+    good = ("healthy", "running")
+    bad = sorted(entry for entry in states if entry not in good)
+    return bad[0] if bad else ("healthy" if "healthy" in states else "running")

@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: platform_status
+short_description: Read what runs of a platform on one host
+version_added: 0.1.0
+description:
+  - Reads the platform's containers and volumes from the Engine, in one look.
+  - With O(probes) also runs a command in a container of each service named, which proves that the service does its work.
+attributes:
+  check_mode:
+    support: full
+    description: Reads only; probes are not run.
+  diff_mode:
+    support: none
+    description: Nothing is changed.
+  idempotent:
+    support: full
+    description: Nothing is changed.
+options:
+  platform:
+    description: Name of the platform.
+    type: str
+    required: true
+  colour:
+    description: The colour that serves; containers of the other one are marked idle.
+    type: str
+    choices: [blue, green]
+  probes:
+    description: Commands to run inside a container of a service of the serving colour.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service:
+        description: Service of the application.
+        type: str
+        required: true
+      command:
+        description: Command and its arguments.
+        type: list
+        elements: str
+        required: true
+  engine:
+    description: Unix socket of the Docker Engine.
+    type: path
+    default: /var/run/docker.sock
+author:
+  - Lastro maintainers (@lastro)
+"""
+
+EXAMPLES = r"""
+- name: Read what runs
+  lastro.platform.platform_status:
+    platform: shop
+    colour: blue
+"""
+
+RETURN = r"""
+services:
+  description: A row for each service, its containers counted.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {group: blue, service: web, running: 2, total: 2, state: healthy, image: "shop/web:1.4.2", release: 1.4.2, addresses: ["10.0.0.5:18000"]}
+volumes:
+  description: Names of the platform's volumes.
+  returned: success
+  type: list
+  elements: str
+  sample: [shop_postgres_data]
+jobs:
+  description: How the last migrations and seeds ended.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{service: migrate, state: exited 0, release: 1.4.2}]
+probes:
+  description: Result of each probe.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{service: worker, ok: true, answer: "job done in 0.2 s"}]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, rows
+
+
+def _containers(engine: Engine, platform: str) -> list[dict[str, Any]]:
+    found = engine.get("/containers/json", all="true", filters={"label": ["com.docker.compose.project"]})
+    return [c for c in found if c["Labels"]["com.docker.compose.project"].startswith(f"{platform}-")]
+
+
+def _probe(engine: Engine, containers: list[dict[str, Any]], project: str, probe: dict[str, Any]) -> dict[str, Any]:
+    for container in containers:
+        labels = container["Labels"]
+        here = labels["com.docker.compose.project"] == project and labels.get("lastro.service") == probe["service"]
+        if here and container["State"] == "running":
+            code, output = engine.run(container["Id"], _with_environment(engine, container["Id"], probe["command"]))
+            lines = output.strip().splitlines()
+            return {"service": probe["service"], "ok": code == 0, "answer": lines[-1][:200] if lines else ""}
+    return {"service": probe["service"], "ok": False, "answer": "no container of it runs"}
+
+
+def _with_environment(engine: Engine, container: str, command: list[str]) -> list[str]:
+    """The command behind the same wrapper as the container's own, so that it has the secrets that one has."""
+    entrypoint = engine.get(f"/containers/{container}/json")["Config"].get("Entrypoint") or []
+    return [*entrypoint[:4], *command] if "lastro-env" in entrypoint[:4] else command
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "platform": {"type": "str", "required": True},
+            "colour": {"type": "str", "choices": ["blue", "green"]},
+            "probes": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "service": {"type": "str", "required": True},
+                    "command": {"type": "list", "elements": "str", "required": True},
+                },
+            },
+            "engine": {"type": "path", "default": "/var/run/docker.sock"},
+        },
+        supports_check_mode=True,
+    )
+    platform, colour = module.params["platform"], module.params["colour"]
+    engine = Engine(module.params["engine"])
+    try:
+        containers = _containers(engine, platform)
+        volumes = [entry["Name"] for entry in engine.get("/volumes")["Volumes"] or []]
+        wanted = [] if module.check_mode else module.params["probes"]
+        probes = [_probe(engine, containers, f"{platform}-{colour}", probe) for probe in wanted]
+    except EngineError as error:
+        if not (module.check_mode and error.status == 0):
+            module.fail_json(msg=str(error))
+        containers, volumes, probes = [], [], []
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=False,
+        services=rows(containers, platform, colour),
+        volumes=sorted(name for name in volumes if name.startswith(f"{platform}_")),
+        jobs=jobs(containers, platform),
+        probes=probes,
+    )
+
+
+if __name__ == "__main__":
+    main()
