@@ -195,6 +195,10 @@ class Workshop:
         self.progress.say(image.name, f"{step.action}: {step.why}")
         try:
             self._make(image, step)
+        except EngineError as error:
+            if step.action == "pull" and image.upstream:
+                raise pull_error(image.name, image.upstream, error.problem) from error
+            raise build_error(image.name, "the request to the Engine", [], error.problem) from error
         except (OSError, http.client.HTTPException) as error:
             raise PlatformError(
                 f"{image.name}: the {step.action} was cut off: {error!r}",

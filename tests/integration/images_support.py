@@ -1,0 +1,131 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the module `images` share: recipes, a module run that can be killed, an Engine that is listened to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+
+from tests.support import REPOSITORY
+
+ENGINE = Engine()
+ROLE = REPOSITORY / "roles" / "images"
+REGISTRY_DOCKERFILE = """\
+FROM lastro/base:trixie
+RUN apt-get update && apt-get install -y --no-install-recommends docker-registry && rm -rf /var/lib/apt/lists/*
+COPY config.yml /config.yml
+USER 65534:65534
+CMD ["docker-registry", "serve", "/config.yml"]
+"""
+# The package's own configuration asks for a password.
+REGISTRY_CONFIG = """\
+version: 0.1
+storage: {filesystem: {rootdirectory: /tmp/registry}}
+http: {addr: ":5000"}
+"""
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """The role's catalogue, its file look-ups resolved as Ansible does."""
+
+    def text(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: text(inner) for key, inner in value.items()}
+        if isinstance(value, str) and value.startswith("{{ lookup("):
+            return (ROLE / "files" / value.split("'")[3]).read_text().rstrip()
+        return value
+
+    items = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__images_catalogue"]
+    return [text(item) for item in items]
+
+
+def recipe(name: str, *lines: str, base: str = "lastro/base:trixie", **options: Any) -> dict[str, Any]:
+    return {"name": name, "dockerfile": "\n".join([f"FROM {base}", *lines]), **options}
+
+
+def image_of(name: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = ENGINE.find(f"/images/{name}/json")
+    return found
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    assert not result.get("failed"), result["msg"]
+    return {name.partition("/")[2]: image["action"] for name, image in result["images"].items()}
+
+
+class Asked:
+    """A socket that passes everything on to the Engine and writes down the first line of each request."""
+
+    def __init__(self, path: Path, questions: list[bytes]) -> None:
+        self.path, self.questions = path, questions
+        self.server = socket.socket(socket.AF_UNIX)
+
+    def __enter__(self) -> str:
+        self.server.bind(str(self.path))
+        self.server.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+        return str(self.path)
+
+    def __exit__(self, *_: object) -> None:
+        self.server.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            request = client.recv(65536)
+            self.questions.append(request.splitlines()[0])
+            with socket.socket(socket.AF_UNIX) as engine:
+                engine.connect(ENGINE.path)
+                engine.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+                while data := engine.recv(65536):
+                    client.sendall(data)
+            client.close()
+
+
+def start(images: list[dict[str, Any]], work: Path, progress: Path, **options: Any) -> subprocess.Popen[bytes]:
+    """The module in a process of its own, to be killed."""
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "plugins" / "modules" / "images.py")],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    arguments = {"images": images, "work_dir": str(work), "progress": str(progress), **options}
+    assert process.stdin
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+def answer(address: str) -> bytes:
+    host, _, port = address.partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
+            return connection.recv(1000)
+    except OSError:
+        return b""
