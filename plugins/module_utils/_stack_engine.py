@@ -109,6 +109,19 @@ def volume_names(engine: Engine, project: str) -> list[str]:
     return [str(entry["Name"]) for entry in found]
 
 
+def remove_containers(engine: Engine, containers: Iterable[str]) -> None:
+    """Stop containers side by side, each with its own grace period, then remove them."""
+    patient = Engine(engine.path, timeout=None)
+
+    def remove_one(container: str) -> None:
+        if patient.find(f"/containers/{container}/json") is not None:
+            patient.post(f"/containers/{container}/stop")
+            patient.delete(f"/containers/{container}", v="true", force="true")
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(remove_one, containers))
+
+
 class Stack:
     """The acting side: one project on one host."""
 
@@ -134,7 +147,7 @@ class Stack:
         """Remove what goes, then start group by group in the order of depends_on, then reload."""
         by_service = {action.service: action for action in actions}
         for action in actions:
-            self.remove(action.remove)
+            remove_containers(self.engine, action.remove)
         touched = {action.service for action in actions if action.kind in ("create", "recreate", "start")}
         for group in layers(services, touched):
             self._up(group, by_service)
@@ -159,18 +172,6 @@ class Stack:
 
     def _compose(self, *arguments: str) -> None:
         _compose_cli.run(self.project, self.directory, self.file, *arguments)
-
-    def remove(self, containers: Iterable[str]) -> None:
-        """Stop containers side by side, each with its own grace period, then remove them."""
-        patient = Engine(self.engine.path, timeout=None)
-
-        def remove_one(container: str) -> None:
-            if patient.find(f"/containers/{container}/json") is not None:
-                patient.post(f"/containers/{container}/stop")
-                patient.delete(f"/containers/{container}", v="true", force="true")
-
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(remove_one, containers))
 
     def stop(self, containers: Iterable[Container]) -> None:
         """Stop containers side by side, each with its own grace period."""

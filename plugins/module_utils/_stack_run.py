@@ -179,7 +179,7 @@ class StackRun:
 
     def _remove(self, containers: tuple[Container, ...], files: list[str]) -> None:
         if containers or self.remove_volumes:
-            self.stack.remove(c.id for c in containers)
+            _stack_engine.remove_containers(self.engine, [c.id for c in containers])
             self.stack.remove_networks()
         if self.remove_volumes:
             self.stack.remove_volumes()

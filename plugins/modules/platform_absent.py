@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: platform_absent
+short_description: Remove a platform from a host
+version_added: 0.1.0
+description:
+  - Stops and removes all containers and networks of a platform and the files of its stacks.
+  - Keeps volumes, secrets and images, so that the next deploy finds its data again, unless O(data=true).
+attributes:
+  check_mode:
+    support: full
+    description: Names what would go.
+  diff_mode:
+    support: none
+    description: What goes is returned.
+  idempotent:
+    support: full
+    description: A second run removes nothing.
+options:
+  platform:
+    description: Name of the platform.
+    type: str
+    required: true
+  state_directory:
+    description: Directory of the platform's files. Its subdirectory C(secrets) is data.
+    type: path
+    required: true
+  data:
+    description: Also remove volumes and secrets. Nothing brings them back.
+    type: bool
+    default: false
+  engine:
+    description: Unix socket of the Docker Engine.
+    type: path
+    default: /var/run/docker.sock
+author:
+  - Lastro maintainers (@lastro)
+"""
+
+EXAMPLES = r"""
+- name: Remove what runs and keep the data
+  lastro.platform.platform_absent:
+    platform: shop
+    state_directory: /var/lib/lastro/shop
+"""
+
+RETURN = r"""
+containers:
+  description: Names of the containers that went, or would go.
+  returned: always
+  type: list
+  elements: str
+  sample: [shop-redis-redis-1]
+networks:
+  description: Names of the networks that went.
+  returned: always
+  type: list
+  elements: str
+  sample: [shop, shop-blue_default]
+volumes:
+  description: Names of the volumes that went; empty unless O(data=true).
+  returned: always
+  type: list
+  elements: str
+  sample: [shop_postgres_data]
+paths:
+  description: Directories that went.
+  returned: always
+  type: list
+  elements: str
+  sample: [/var/lib/lastro/shop/redis]
+kept:
+  description: Volumes and directories with data that stay.
+  returned: always
+  type: list
+  elements: str
+  sample: [shop_postgres_data, /var/lib/lastro/shop/secrets]
+"""
+
+import os
+import shutil
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._stack_engine import PROJECT, remove_containers
+
+
+def _find(engine: Engine, platform: str) -> tuple[dict[str, str], list[str], list[str]]:
+    """(container names by ID, networks, volumes) of the platform; nothing where there is no Engine."""
+    try:
+        listed = engine.get("/containers/json", all="true", filters={"label": [PROJECT]})
+        networks = engine.get("/networks")
+        volumes = engine.get("/volumes")["Volumes"] or []
+    except EngineError as error:
+        if error.status == 0:
+            return {}, [], []
+        raise
+    mine = [c for c in listed if c["Labels"][PROJECT].startswith(f"{platform}-")]
+    return (
+        {c["Id"]: c["Names"][0].lstrip("/") for c in mine},
+        sorted(n["Name"] for n in networks if n["Name"] == platform or n["Name"].startswith(f"{platform}-")),
+        sorted(v["Name"] for v in volumes if v["Name"].startswith(f"{platform}_")),
+    )
+
+
+def _directories(state: str) -> list[str]:
+    return [entry.path for entry in os.scandir(state) if entry.is_dir()] if os.path.isdir(state) else []
+
+
+def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Name what goes and what stays; unless `check`, remove it: containers, then networks, then data."""
+    state, data = params["state_directory"], params["data"]
+    containers, networks, volumes = _find(engine, params["platform"])
+    directories = sorted(_directories(state))
+    secrets = os.path.join(state, "secrets")
+    paths = [path for path in directories if data or path != secrets]
+    gone = volumes if data else []
+    if not check:
+        remove_containers(engine, containers)
+        for kind, names in (("networks", networks), ("volumes", gone)):
+            for name in names:
+                engine.delete(f"/{kind}/{name}")
+        for path in paths:
+            shutil.rmtree(path)
+        if os.path.isdir(state) and not os.listdir(state):
+            os.rmdir(state)
+    return {
+        "changed": bool(containers or networks or gone or paths),
+        "containers": sorted(containers.values()),
+        "networks": networks,
+        "volumes": gone,
+        "paths": paths,
+        "kept": [] if data else [*volumes, *(path for path in directories if path == secrets)],
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "platform": {"type": "str", "required": True},
+            "state_directory": {"type": "path", "required": True},
+            "data": {"type": "bool", "default": False},
+            "engine": {"type": "path", "default": "/var/run/docker.sock"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = remove(Engine(module.params["engine"]), module.params, module.check_mode)
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
