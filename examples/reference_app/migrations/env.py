@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
-from reference_app.database import Base, connect
-from reference_app.settings import load_settings
 from sqlalchemy import Engine, text
 from sqlalchemy.pool import NullPool
+
+from reference_app.database import Base, connect
+from reference_app.settings import load_settings
 
 # Any number, as long as it is always the same.
 LOCK = 7_260_317

@@ -69,8 +69,9 @@ def build_app(settings: Settings) -> FastAPI:
         telemetry.flush()
 
     app = FastAPI(title="reference-app", version=settings.release, lifespan=lifespan)
+    app.state.settings, app.state.engine = settings, engine
     _add_probes(app, settings, engine, redis_client)
-    _add_jobs(app, settings, engine, redis_client)
+    _add_jobs(app, settings, redis_client)
     app.exception_handler(OperationalError)(_database_down)
     app.exception_handler(PoolTimeoutError)(_database_down)
     app.exception_handler(redis.RedisError)(_redis_down)
@@ -129,24 +130,29 @@ def _add_probes(app: FastAPI, settings: Settings, engine: Engine, redis_client: 
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _add_jobs(app: FastAPI, settings: Settings, engine: Engine, redis_client: redis.Redis | None) -> None:
+def open_session(request: Request) -> Iterator[Session]:
+    with Session(request.app.state.engine) as session:
+        yield session
+
+
+Database = Annotated[Session, Depends(open_session)]
+
+
+def authenticate(request: Request, session: Database) -> Caller:
+    settings: Settings = request.app.state.settings
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    key = request.headers.get(settings.api_key_header) or (token if scheme.lower() == "bearer" else "")
+    caller = find_caller(session, settings.api_key_salt, key) if key else None
+    if caller is None:
+        raise HTTPException(401, "a valid API key is needed", {"WWW-Authenticate": "Bearer"})
+    return caller
+
+
+Authenticated = Annotated[Caller, Depends(authenticate)]
+
+
+def _add_jobs(app: FastAPI, settings: Settings, redis_client: redis.Redis | None) -> None:
     queue = Queue(settings.queue, connection=redis_client) if redis_client else None
-
-    def open_session() -> Iterator[Session]:
-        with Session(engine) as session:
-            yield session
-
-    Database = Annotated[Session, Depends(open_session)]
-
-    def authenticate(request: Request, session: Database) -> Caller:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        key = request.headers.get(settings.api_key_header) or (token if scheme.lower() == "bearer" else "")
-        caller = find_caller(session, settings.api_key_salt, key) if key else None
-        if caller is None:
-            raise HTTPException(401, "a valid API key is needed", {"WWW-Authenticate": "Bearer"})
-        return caller
-
-    Authenticated = Annotated[Caller, Depends(authenticate)]
 
     @app.get(settings.whoami_path)
     def whoami(caller: Authenticated) -> dict[str, Any]:

@@ -1,0 +1,218 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the reference application run it in: Postgres and Redis over TLS, its image, secrets as files."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import random_name
+
+APP = Path(__file__).resolve().parents[2] / "examples" / "reference_app"
+PYTHON_IMAGE = os.environ.get("LASTRO_PYTHON_IMAGE", "lastro/python:3.13")
+POSTGRES_IMAGE = os.environ.get("LASTRO_POSTGRES_IMAGE", "lastro/postgres:17")
+REDIS_IMAGE = os.environ.get("LASTRO_REDIS_IMAGE", "lastro/redis:8")
+HARDENED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"]
+
+
+def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["/usr/bin/docker", *arguments], check=False, capture_output=True, text=True, timeout=600)
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(arguments)}: {done.stdout}{done.stderr}")
+    return done
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Container:
+    name: str
+    port: int = 0
+
+    def request(
+        self, method: str, path: str, body: Any = None, timeout: float = 10, headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"content-type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.request("GET", path, **options)
+
+    def answers(self, path: str = "/health", status: int = 200) -> bool:
+        try:
+            return self.get(path, timeout=2).status == status
+        except OSError:
+            return False
+
+    def logs(self) -> str:
+        done = docker("logs", self.name)
+        return done.stdout + done.stderr
+
+    def log_entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.logs().splitlines()]
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(docker("inspect", "--format", "{{json .State}}", self.name).stdout)
+        return state
+
+
+class World:
+    """A network with Postgres and Redis on it, the application's image, and the secrets as files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.prefix = random_name("lt-refapp-")
+        self.image = f"{self.prefix}:r1"
+        self.directory = directory
+        self.containers: list[str] = []
+        self.images = [self.image]
+        self.keys = {role: secrets.token_urlsafe(48) for role in ("admin", "auditor", "client")}
+        self.salt = secrets.token_hex(32)
+        self.password = secrets.token_urlsafe(16)
+
+    def build(self, release: str, *options: str) -> str:
+        image = f"{self.prefix}:{release}"
+        self.images.append(image)
+        arguments = ["--build-arg", f"PYTHON_IMAGE={PYTHON_IMAGE}", "--build-arg", f"RELEASE={release}", *options]
+        return docker("build", *arguments, "--tag", image, str(APP)).stdout
+
+    def start(self, name: str, image: str, *options: str, command: tuple[str, ...] = ()) -> Container:
+        container = f"{self.prefix}-{name}"
+        self.containers.append(container)
+        docker("run", "--detach", "--name", container, "--network", self.prefix, *options, image, *command)
+        return Container(container)
+
+    def app_options(self, **environment: str) -> list[str]:
+        settings = {"APP_ENVIRONMENT": "dev", **environment}
+        variables = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+        return [*HARDENED, "--volume", f"{self.directory / 'secrets'}:/run/secrets:ro", *variables]
+
+    def web(
+        self, image: str = "", healthy: bool = True, options: tuple[str, ...] = (), **environment: str
+    ) -> Container:
+        name = f"web-{secrets.token_hex(3)}"
+        published = ("--publish", "127.0.0.1::8000")
+        web = self.start(name, image or self.image, *self.app_options(**environment), *published, *options)
+        eventually(lambda: bool(docker("port", web.name, "8000", check=False).stdout), "a published port")
+        web.port = int(docker("port", web.name, "8000").stdout.split(":")[-1])
+        if healthy:
+            eventually(web.answers, f"{web.name} is healthy\n{web.logs()}")
+        return web
+
+    def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["python3", "-m", "reference_app.cli", *arguments]
+        options = ["--rm", "--network", self.prefix, *self.app_options(**environment)]
+        return docker("run", *options, self.image, *command, check=False)
+
+    def sql(self, statement: str) -> str:
+        arguments = ["psql", "-U", "app", "-h", "127.0.0.1", "-d", "app", "-qAtc", statement]
+        return docker("exec", "--env", f"PGPASSWORD={self.password}", f"{self.prefix}-postgres", *arguments).stdout
+
+    def key(self, role: str) -> dict[str, str]:
+        return {"x-api-key": self.keys[role]}
+
+    def close(self) -> None:
+        for container in self.containers:
+            docker("rm", "--force", "--volumes", container, check=False)
+        docker("network", "rm", self.prefix, check=False)
+        docker("rmi", "--force", *self.images, check=False)
+
+
+def certificates(directory: Path) -> None:
+    """A CA, and one certificate for both servers: verify-full has to accept it, and only by its names."""
+    directory.mkdir()
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    # Python 3.13 verifies strictly: a CA has to say that it signs certificates.
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    openssl("req", "-x509", *usage, *new_key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=lt CA")
+    openssl("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (directory / "names").write_text("subjectAltName=DNS:postgres,DNS:redis\n")
+    signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2")
+    openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signing)
+    (directory / "users.acl").write_text("")
+    for path in directory.iterdir():
+        os.chown(path, 999, 999)
+    (directory / "server.key").chmod(0o400)
+    directory.chmod(0o755)
+
+
+def write_secrets(world: World) -> None:
+    directory = world.directory / "secrets"
+    directory.mkdir()
+    ca = "/run/secrets/ca.crt"
+    database = f"postgresql+psycopg2://app:{world.password}@postgres:5432/app?sslmode=verify-full&sslrootcert={ca}"
+    files = {
+        "DATABASE_URL": database,
+        "REDIS_URL": f"rediss://app:{world.password}@redis:6379/0?ssl_ca_certs={ca}",
+        "API_KEY_SALT": world.salt,
+        "ca.crt": (world.directory / "tls" / "ca.crt").read_text(),
+        **{f"{role.upper()}_API_KEY": key for role, key in world.keys.items()},
+    }
+    for name, content in files.items():
+        path = directory / name
+        path.write_text(content + "\n")
+        path.chmod(0o400)
+        os.chown(path, 10001, 10001)
+    directory.chmod(0o700)
+    os.chown(directory, 10001, 10001)
+
+
+def start_servers(world: World) -> None:
+    tls = world.directory / "tls"
+    (tls / "users.acl").write_text(f"user default off\nuser app on >{world.password} ~* &* +@all\n")
+    mount = ("--volume", f"{tls}:/tls:ro")
+    account = ("POSTGRES_USER=app", f"POSTGRES_PASSWORD={world.password}", "POSTGRES_DB=app")
+    environment = [part for variable in account for part in ("--env", variable)]
+    postgres_tls = ("-c", "ssl=on", "-c", "ssl_cert_file=/tls/server.crt", "-c", "ssl_key_file=/tls/server.key")
+    world.start(
+        "postgres",
+        POSTGRES_IMAGE,
+        *("--network-alias", "postgres", *mount, *environment),
+        command=("postgres", *postgres_tls),
+    )
+    redis_tls = ("--port", "0", "--tls-port", "6379", "--tls-cert-file", "/tls/server.crt", "--tls-auth-clients", "no")
+    world.start(
+        "redis",
+        REDIS_IMAGE,
+        *("--network-alias", "redis", "--workdir", "/tmp", *mount),
+        command=(
+            *("redis-server", *redis_tls, "--tls-key-file", "/tls/server.key", "--tls-ca-cert-file", "/tls/ca.crt"),
+            *("--aclfile", "/tls/users.acl", "--save", ""),
+        ),
+    )

@@ -1,0 +1,393 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference application as an image, against real Postgres and Redis over verified TLS."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.reference_app import (
+    APP,
+    HARDENED,
+    PYTHON_IMAGE,
+    Answer,
+    Container,
+    World,
+    certificates,
+    docker,
+    eventually,
+    start_servers,
+    write_secrets,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("refapp"))
+    # The containers' users have to be able to walk down to what is mounted.
+    for parent in (world.directory, world.directory.parent):
+        parent.chmod(0o755)
+    try:
+        docker("network", "create", world.prefix)
+        certificates(world.directory / "tls")
+        write_secrets(world)
+        start_servers(world)
+        world.build("r1")
+        eventually(
+            lambda: "could not" not in (done := world.cli("healthcheck")).stderr and "refused" not in done.stderr,
+            "Postgres takes connections",
+            60,
+        )
+        yield world
+    finally:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def migrated(world: World) -> World:
+    done = world.cli("migrate-seed")
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+@pytest.fixture(scope="module")
+def web(migrated: World) -> Container:
+    return migrated.web()
+
+
+@pytest.fixture(scope="module")
+def worker(migrated: World) -> Container:
+    options = migrated.app_options()
+    return migrated.start("worker", migrated.image, *options, command=("python3", "-m", "reference_app.worker"))
+
+
+def run_job(web: Container, world: World, body: Any, **headers: str) -> dict[str, Any]:
+    created = web.request("POST", "/jobs", body, headers={**world.key("client"), **headers})
+    assert created.status == 202, created.body
+    path = f"/jobs/{created.json['id']}"
+    job: dict[str, Any] = {}
+
+    def finished() -> bool:
+        job.update(web.get(path, headers=world.key("client")).json)
+        return bool(job["state"] == "done" or job["attempts"] == 3)
+
+    eventually(finished, f"job finished, last seen {job}")
+    return job
+
+
+def metric(web: Container, name: str) -> float:
+    lines = web.get("/metrics").body.decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
+
+
+def test_unit_tests_pass_in_the_image(world: World) -> None:
+    tests = ("--volume", f"{APP / 'tests'}:/app/tests:ro")
+    command = ("python3", "-m", "unittest", "discover", "-s", "/app/tests", "-t", "/app")
+    done = docker("run", "--rm", *HARDENED, *tests, world.image, *command, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Ran 0 tests" not in done.stderr
+
+
+def test_image_is_small_and_numeric_and_renaming_a_release_builds_one_layer(world: World) -> None:
+    image = json.loads(docker("image", "inspect", world.image).stdout)[0]
+    base = json.loads(docker("image", "inspect", PYTHON_IMAGE).stdout)[0]
+    assert image["Config"]["User"] == "10001:10001"
+    assert image["Size"] - base["Size"] < 150_000_000
+    assert image["Size"] < 1_000_000_000
+    world.build("r2")
+    renamed = json.loads(docker("image", "inspect", f"{world.prefix}:r2").stdout)[0]
+    assert renamed["RootFS"] == image["RootFS"]
+    assert docker("run", "--rm", world.image, "sh", "-c", "ls /app").stdout.split() == [
+        "alembic.ini",
+        "logging.json",
+        "migrations",
+        "reference_app",
+        "requirements.lock",
+        "scripts",
+        "src",
+        "venv",
+    ]
+
+
+def test_before_migrations_the_health_check_says_so(world: World) -> None:
+    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    done = world.cli("healthcheck")
+    assert done.returncode == 1
+    assert "the database is at revision none" in done.stderr
+
+
+def test_migrate_seed_twice_changes_nothing(world: World) -> None:
+    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    first = json.loads(world.cli("migrate-seed").stdout)
+    assert first["applied"] == ["0001", "0002", "0003", "0004", "0005"]
+    assert first["seeded"] == {"tenants": 2, "api_keys": 3, "taxonomy": 14}
+    before = snapshot(world)
+    second = json.loads(world.cli("migrate-seed").stdout)
+    assert second["changed"] is False
+    assert snapshot(world) == before
+    assert world.cli("healthcheck").returncode == 0
+    assert (
+        world.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_jobs_tenant_id_created_at'::regclass")
+        == "t\n"
+    )
+
+
+def snapshot(world: World) -> list[str]:
+    """Every row with the transaction that wrote it: an update to the same value shows too."""
+    return [world.sql(f"SELECT xmin, t.* FROM {table} t ORDER BY id") for table in ("tenants", "api_keys", "taxonomy")]
+
+
+def test_two_migrations_at_once_wait_for_each_other(world: World) -> None:
+    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    done: list[subprocess.CompletedProcess[str]] = []
+    threads = [threading.Thread(target=lambda: done.append(world.cli("migrate-seed"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert sorted(len(json.loads(one.stdout)["applied"]) for one in done) == [0, 5]
+
+
+def test_models_and_migrations_agree(migrated: World) -> None:
+    done = docker(
+        *("run", "--rm", "--network", migrated.prefix, *migrated.app_options(), migrated.image, "alembic", "check"),
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_missing_seeds_are_named(migrated: World) -> None:
+    migrated.sql("DELETE FROM taxonomy WHERE kind = 'sex' AND code = 'female'")
+    done = migrated.cli("healthcheck")
+    assert (done.returncode, "sex/female" in done.stderr) == (1, True)
+    assert json.loads(migrated.cli("seed").stdout)["seeded"]["taxonomy"] == 1
+
+
+def test_development_keys_are_refused_in_prod(migrated: World) -> None:
+    done = migrated.cli("seed", APP_ENVIRONMENT="prod")
+    assert done.returncode == 2
+    assert "ADMIN_API_KEY" in done.stderr
+    assert migrated.keys["admin"] not in done.stderr
+
+
+def test_only_salted_hashes_are_stored_and_never_twice(migrated: World) -> None:
+    wanted = hmac.new(migrated.salt.encode(), migrated.keys["client"].encode(), hashlib.sha256).hexdigest()
+    assert migrated.sql("SELECT key_hash FROM api_keys WHERE role = 'client'") == f"{wanted}\n"
+    with pytest.raises(AssertionError, match="uq_api_keys_key_hash"):
+        migrated.sql(f"INSERT INTO api_keys (tenant_id, role, key_hash) VALUES (1, 'client', '{wanted}')")
+
+
+def test_wrong_usage_and_unreachable_database_have_their_own_exit_codes(world: World) -> None:
+    assert world.cli("no-such-command").returncode == 2
+    assert world.cli("healthcheck", APP_SECRETS_DIR="/nowhere").returncode == 2
+    done = world.cli("healthcheck", "--url", "postgresql://app:hidden-word@postgres:1/app")
+    assert done.returncode == 1
+    assert "hidden-word" not in done.stderr + done.stdout
+
+
+def test_a_certificate_for_another_name_is_refused(world: World) -> None:
+    docker("network", "disconnect", world.prefix, f"{world.prefix}-postgres")
+    docker("network", "connect", "--alias", "postgres", "--alias", "impostor", world.prefix, f"{world.prefix}-postgres")
+    query = "sslmode=verify-full&sslrootcert=/run/secrets/ca.crt"
+    done = world.cli("healthcheck", "--url", f"postgresql://app:{world.password}@impostor:5432/app?{query}")
+    assert done.returncode == 1
+    assert "does not match host name" in done.stderr
+
+
+def test_api_keys(migrated: World, web: Container) -> None:
+    assert web.get("/whoami").status == 401
+    assert web.get("/whoami", headers={"x-api-key": "wrong"}).status == 401
+    for role, key in migrated.keys.items():
+        assert web.get("/whoami", headers={"x-api-key": key}).json["role"] == role
+        assert web.get("/whoami", headers={"authorization": f"Bearer {key}"}).json["role"] == role
+    auditor = web.request("POST", "/jobs", {"values": [1]}, headers=migrated.key("auditor"))
+    assert auditor.status == 403
+    migrated.sql("UPDATE api_keys SET revoked_at = now() WHERE role = 'admin'")
+    assert web.get("/whoami", headers=migrated.key("admin")).status == 401
+    assert json.loads(migrated.cli("seed").stdout)["changed"] is False
+
+
+def test_job_flow_keeps_one_trace(migrated: World, web: Container, worker: Container) -> None:
+    job = run_job(web, migrated, {"values": [1, 2, 6]}, **{"x-trace-id": "trace-of-this-test"})
+    assert job["state"] == "done"
+    assert job["result"] == {"count": 3, "sum": 9.0, "mean": 3.0}
+    assert job["trace_id"] == "trace-of-this-test"
+    for container in (web, worker):
+        assert "trace-of-this-test" in {entry["trace_id"] for entry in container.log_entries()}
+    assert web.get(f"/jobs/{job['id']}", headers={"x-api-key": "wrong"}).status == 401
+
+
+def test_retries_and_dead_letters_are_counted(migrated: World, web: Container, worker: Container) -> None:
+    dead, retried = metric(web, "event_bus_dlq"), metric(web, "pipeline_retry_count")
+    assert run_job(web, migrated, {"values": [1], "failures": 1})["attempts"] == 2
+    assert (metric(web, "event_bus_dlq"), metric(web, "pipeline_retry_count")) == (dead, retried + 1)
+    assert run_job(web, migrated, {"values": [1], "failures": 9})["state"] == "failed"
+    eventually(lambda: metric(web, "event_bus_dlq") == dead + 1, "one dead letter")
+    assert metric(web, "pipeline_retry_count") == retried + 3
+
+
+def test_probe_job_is_worked_by_this_release(migrated: World, worker: Container) -> None:
+    done = migrated.cli("probe-job")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["worker"] == docker("exec", worker.name, "hostname").stdout.strip()
+    other = migrated.cli("probe-job", "--timeout", "1", APP_RELEASE="other")
+    assert other.returncode == 1
+    assert "no worker of release other listens" in other.stderr
+    assert docker("exec", worker.name, "python3", "-m", "reference_app.cli", "worker-health").returncode == 0
+    assert migrated.cli("worker-health").returncode == 1
+
+
+def test_probes_answer_get_and_head(web: Container) -> None:
+    assert web.get("/health").json == {"status": "ok"}
+    assert web.get("/ready").json == {"status": "ready", "checks": {"postgres": "ok", "redis": "ok"}}
+    detailed = web.get("/health/detailed").json
+    assert detailed.pop("response_time_ms") > 0
+    assert detailed == {"status": "healthy", "checks": {"postgres": "healthy", "redis": "healthy"}}
+    assert web.get("/version").json == {"release": "r1"}
+    for path in ("/health", "/ready", "/health/detailed", "/version", "/metrics"):
+        head = web.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+    assert "app_info" in web.get("/metrics").body.decode()
+
+
+def test_endpoints_take_other_names(migrated: World) -> None:
+    web = migrated.web(
+        healthy=False,
+        APP_HEALTH_PATH="/api/v1/health",
+        APP_DETAILED_HEALTH_PATH="/health",
+        APP_DETAILED_CHECKS="database=postgres,storage",
+        APP_STORAGE_HEALTH_URL="http://storage.invalid/",
+        APP_METRIC_DLQ="dead_letters",
+    )
+    eventually(lambda: web.answers("/api/v1/health"), "the health path that was asked for")
+    answer = web.get("/health")
+    assert answer.status == 503
+    assert answer.json["checks"] == {"database": "healthy", "storage": "unhealthy"}
+    assert metric(web, "dead_letters") >= 0
+
+
+def test_logs_are_json_with_trace_and_without_secrets(migrated: World, web: Container) -> None:
+    kept = web.get("/nowhere", headers={"x-trace-id": "abc-1"})
+    assert kept.headers["x-trace-id"] == "abc-1"
+    created = web.get("/health").headers["x-trace-id"]
+    assert len(created) == 32
+    forged = web.get("/nowhere", headers={"x-trace-id": '"}{"level":"x'}).headers["x-trace-id"]
+    assert len(forged) == 32
+    entry = next(entry for entry in web.log_entries() if entry["trace_id"] == "abc-1")
+    assert (entry["status"], entry["message"], entry["release"]) == (404, "GET /nowhere 404", "r1")
+    for secret in (migrated.password, migrated.salt, *migrated.keys.values()):
+        assert secret not in web.logs()
+        assert secret not in docker("inspect", web.name).stdout
+
+
+def test_invalid_data_is_refused_with_422(migrated: World, web: Container) -> None:
+    for body in ({}, {"values": []}, {"values": ["x"]}, {"values": [1], "unknown": 1}):
+        assert web.request("POST", "/jobs", body, headers=migrated.key("client")).status == 422
+
+
+def test_readiness_follows_postgres_and_redis_and_health_does_not(migrated: World, web: Container) -> None:
+    for server in ("postgres", "redis"):
+        docker("pause", f"{migrated.prefix}-{server}")
+        try:
+            ready = web.get("/ready")
+            assert ready.status == 503
+            assert ready.json["checks"][server] != "ok"
+            assert web.get("/health").status == 200
+        finally:
+            docker("unpause", f"{migrated.prefix}-{server}")
+        eventually(lambda: web.answers("/ready"), f"ready again after {server} came back")
+
+
+def test_sigterm_lets_the_request_under_way_finish(migrated: World) -> None:
+    web = migrated.web(APP_FAULT="slow:2000")
+    answers: list[Answer] = []
+    request = threading.Thread(target=lambda: answers.append(web.get("/whoami", headers=migrated.key("client"))))
+    request.start()
+    time.sleep(0.5)
+    started = time.monotonic()
+    docker("stop", "--time", "20", web.name)
+    request.join()
+    assert [answer.status for answer in answers] == [200]
+    assert 1 < time.monotonic() - started < 10
+    assert web.state()["ExitCode"] in (0, 143)
+
+
+def test_sigterm_lets_the_worker_finish(migrated: World) -> None:
+    command = ("python3", "-m", "reference_app.worker")
+    worker = migrated.start("stopped", migrated.image, *migrated.app_options(APP_RELEASE="stopped"), command=command)
+    eventually(lambda: migrated.cli("probe-job", APP_RELEASE="stopped").returncode == 0, "the worker works")
+    docker("stop", "--time", "20", worker.name)
+    assert worker.state()["ExitCode"] == 0
+    assert all(worker.log_entries())
+
+
+@pytest.mark.parametrize("how", ["environment", "release name"])
+def test_fault_never_healthy(migrated: World, how: str) -> None:
+    if how == "environment":
+        web = migrated.web(healthy=False, APP_FAULT="never_healthy")
+    else:
+        migrated.build("bad-fault.never_healthy")
+        web = migrated.web(f"{migrated.prefix}:bad-fault.never_healthy", healthy=False)
+    eventually(lambda: web.answers("/health", 503), "unhealthy")
+    assert web.get("/ready").status == 503
+
+
+def test_fault_error_percent_spares_probes(migrated: World) -> None:
+    web = migrated.web(APP_FAULT="error_percent:25")
+    statuses = [web.get("/whoami", headers=migrated.key("client")).status for _ in range(40)]
+    assert statuses.count(500) == 10
+    assert statuses.count(200) == 30
+    assert {web.get("/health").status for _ in range(20)} == {200}
+
+
+def test_fault_timeout(migrated: World) -> None:
+    web = migrated.web(APP_FAULT="timeout")
+    with pytest.raises(TimeoutError):
+        web.get("/whoami", timeout=2)
+    assert web.answers("/health")
+
+
+def test_fault_crash_after(migrated: World) -> None:
+    web = migrated.web(APP_FAULT="crash_after:2")
+    eventually(lambda: not web.state()["Running"], "crashed")
+    assert web.state()["ExitCode"] == 70
+
+
+def test_fault_leak_ends_with_the_memory_limit(migrated: World) -> None:
+    web = migrated.web(healthy=False, options=("--memory", "192m", "--memory-swap", "192m"), APP_FAULT="leak")
+    eventually(lambda: not web.state()["Running"], "killed")
+    assert web.state()["OOMKilled"] is True
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"APP_SECRETS_DIR": "/nowhere"}, "DATABASE_URL, API_KEY_SALT must be set"),
+        ({"APP_FAULT": "explode"}, "unknown fault 'explode'"),
+        ({"APP_READY_CHECKS": "mongo"}, "unknown check 'mongo'"),
+    ],
+)
+def test_a_wrong_setting_stops_the_web_service_with_one_line(
+    migrated: World, environment: dict[str, str], message: str
+) -> None:
+    web = migrated.start(f"wrong-{secrets.token_hex(3)}", migrated.image, *migrated.app_options(**environment))
+    eventually(lambda: not web.state()["Running"], "stopped")
+    assert web.state()["ExitCode"] == 1
+    assert message in web.logs()
+    assert len(web.logs().splitlines()) == 1
+
+
+def test_image_health_check_needs_no_secret(web: Container) -> None:
+    eventually(lambda: bool(web.state()["Health"]["Status"] == "healthy"), "healthy by its own check", 40)
