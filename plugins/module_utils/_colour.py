@@ -1,0 +1,46 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which colour serves: one key for the whole release, in a map file and in the proxy's memory (docs/decisions/colour-map.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLOURS = ("blue", "green")
+KEY = "active"
+
+
+def parse_map(text: str) -> str | None:
+    """The colour in the text of a map, None where there is none."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == KEY:
+            return words[1]
+    return None
+
+
+def render_map(colour: str) -> str:
+    """The map file for a colour."""
+    return f"{KEY} {colour}\n"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What serves, what should, and what has to be written for it."""
+
+    before: str | None
+    after: str
+    # The file says something else than what serves: to be written before anything can make HAProxy read it.
+    repair: bool
+
+    @property
+    def switches(self) -> bool:
+        return self.before is not None and self.before != self.after
+
+
+def decide(file: str | None, runtime: str | None, wanted: str | None, initial: str) -> Decision:
+    """What serves is what HAProxy has in memory; the file counts only while HAProxy does not run."""
+    before = file if runtime is None else runtime
+    after = wanted or before or initial
+    return Decision(before=before, after=after, repair=runtime is not None and file != runtime)
