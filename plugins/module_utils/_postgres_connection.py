@@ -132,19 +132,19 @@ def settings_of(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings_of_url(url: str) -> dict[str, Any]:
-    # Applications know it as postgresql+psycopg2://, libpq does not.
-    parts = urlsplit(re.sub(r"^(postgres|postgresql)(\+\w+)?://", "postgresql://", url))
     try:
-        port = parts.port
+        # Applications know it as postgresql+psycopg2://, libpq does not.
+        parts = urlsplit(re.sub(r"^(postgres|postgresql)(\+\w+)?://", "postgresql://", url))
+        host, port = parts.hostname, parts.port
     except ValueError:
-        port = None
-    if parts.scheme != "postgresql" or not parts.hostname:
+        host = None
+    if not host or parts.scheme != "postgresql":
         raise PlatformError(
             "The URL of the database server cannot be read",
-            "Write it as postgresql://user:password@host:5432/database.",
+            "Write it as postgresql://user:password@host:5432/database, special characters percent-encoded.",
         )
     given = {
-        "host": parts.hostname,
+        "host": host,
         "port": port or 5432,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
