@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, Source
+from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import (
+    check_dependencies,
+    check_names,
+    check_networks,
+    check_privileges,
+    check_volumes,
+)
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, FLATTEN, Source
 
 COLOURS = ("blue", "green")
 ROUTED = ("web", "static")
@@ -27,7 +34,7 @@ _STATEFUL = re.compile(
     r"rabbitmq|kafka|nats|zookeeper|etcd|elasticsearch|opensearch|minio|seaweedfs|cassandra|clickhouse(-server)?|influxdb)([:@]|$)"
 )
 _REFUSED_KEYS = {
-    "extends": "Flatten the file: `docker compose config > compose.yaml`.",
+    "extends": FLATTEN,
     "volumes_from": "Mount the named volume in each service.",
     "links": "Services of a colour find each other by name; take `links` out.",
 }
@@ -64,6 +71,14 @@ class AppService:
     def image(self) -> str:
         return str(self.spec["image"])
 
+    @property
+    def routed(self) -> bool:
+        return self.kind in ROUTED
+
+    @property
+    def coloured(self) -> bool:
+        return self.kind in COLOURED
+
 
 class Application:
     """The application of one Compose file. Making it is the check: every refusal comes from here."""
@@ -80,9 +95,10 @@ class Application:
             if profiles and not set(profiles) & set(settings.profiles):
                 continue
             self._add(name, spec)
-        self._check_dependencies(everyone)
-        self._check_networks()
-        self._check_volumes()
+        check_names(self)
+        check_dependencies(self)
+        check_networks(self)
+        check_volumes(self)
         self.slots = self._port_slots()
 
     def _add(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -110,7 +126,7 @@ class Application:
             raise self._error(
                 f"service {name} of kind {kind} can't have a route", "Take the route out, or make it web.", name
             )
-        self._check_privileges(name, spec)
+        check_privileges(self, name, spec)
         self.dropped += [f"{name}.{key}" for key in _DROPPED_KEYS if key in spec]
         self.services[name] = AppService(name, kind, spec, extension, self._replicas(name, kind, spec, extension))
 
@@ -119,6 +135,13 @@ class Application:
             return str(extension["kind"])
         if extension.get("route"):
             return "web"
+        waiting = [other for other, spec in self.source.data["services"].items() if _waits_for_end(spec, name)]
+        if waiting:
+            raise self._error(
+                f"service {name} has no kind, and {waiting[0]} waits for it to complete",
+                "Say x-platform: {kind: migrate} (or seed, job), so that it runs once a release and not in each colour.",
+                name,
+            )
         if _STATEFUL.search(str(spec.get("image", ""))):
             raise self._error(
                 f"service {name} looks like a database, cache or broker ({spec['image']})",
@@ -131,10 +154,13 @@ class Application:
     def _replicas(self, name: str, kind: str, spec: Mapping[str, Any], extension: Mapping[str, Any]) -> int:
         deploy = spec.get("deploy") or {}
         given = (self.settings.replicas.get(name), extension.get("replicas"), deploy.get("replicas"), spec.get("scale"))
-        wanted = int(next((value for value in given if value is not None), 1))
-        if kind == "singleton" and wanted != 1:
+        found = next((value for value in given if value is not None), 1)
+        if not str(found).isdecimal():
+            raise self._error(f"service {name} wants {found!r} replicas", "Give a number, 0 or more.", name, "deploy")
+        wanted = int(found)
+        if kind in ("singleton", *JOBS) and wanted != 1:
             raise self._error(
-                f"service {name} is a singleton and wants {wanted} replicas", "A singleton has one copy.", name
+                f"service {name} of kind {kind} wants {wanted} replicas", f"A {kind} service has one copy.", name
             )
         if kind in ROUTED and wanted > self.settings.replicas_max:
             raise self._error(
@@ -144,97 +170,21 @@ class Application:
             )
         return wanted
 
-    def _check_privileges(self, name: str, spec: Mapping[str, Any]) -> None:
-        asked: list[tuple[str, str]] = []
-        if spec.get("privileged"):
-            asked.append(("privileged", "privileged"))
-        for key in ("network_mode", "pid", "ipc", "userns_mode"):
-            if str(spec.get(key, "")) == "host":
-                asked.append((key, f"{key}: host"))
-        for entry in spec.get("volumes") or []:
-            source = str(entry.get("source", "")) if isinstance(entry, Mapping) else str(entry).split(":")[0]
-            if source.endswith("docker.sock") or source.rstrip("/") in ("/var/run", "/run", "/var/lib/docker"):
-                asked.append(("volumes", f"the Docker socket ({source})"))
-        dangerous = {"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
-        for capability in spec.get("cap_add") or []:
-            if str(capability).upper().removeprefix("CAP_") in dangerous:
-                asked.append(("cap_add", f"capability {capability}"))
-        if asked and name not in self.settings.allow_privileged:
-            key, what = asked[0]
-            raise self._error(
-                f"service {name} asks for {what}, which gives it the host",
-                f"Take it out, or name the service in app_allow_privileged: [{name}].",
-                name,
-                key,
-            )
-
-    def _check_dependencies(self, everyone: Mapping[str, Any]) -> None:
-        for service in self.services.values():
-            for other in service.spec.get("depends_on") or {}:
-                if other not in everyone:
-                    raise self._error(
-                        f"service {service.name} depends on {other}, which is not in the file",
-                        "Correct the name in depends_on.",
-                        service.name,
-                        "depends_on",
-                        other,
-                    )
-                if other not in self.services and other not in self.provided:
-                    raise self._error(
-                        f"service {service.name} depends on {other}, whose profile is not chosen",
-                        f"Add one of its profiles to app_profiles: {everyone[other].get('profiles')}.",
-                        service.name,
-                        "depends_on",
-                        other,
-                    )
-
-    def _check_networks(self) -> None:
-        for name, spec in (self.source.data.get("networks") or {}).items():
-            if isinstance(spec, Mapping) and (spec.get("external") or spec.get("name")):
-                raise self.source.error(
-                    f"network {name} would be shared by both colours, and `web` would mean the old and the new one",
-                    "Take `external` and `name` out; what both colours use is reached through the platform's address.",
-                    "networks",
-                    name,
-                )
-
-    def _check_volumes(self) -> None:
-        defined = self.source.data.get("volumes") or {}
-        for service in self.services.values():
-            for entry in service.spec.get("volumes") or []:
-                source, read_only = volume_source(entry)
-                if not source or is_path(source):
-                    continue
-                if source not in defined:
-                    raise self._error(
-                        f"service {service.name} mounts volume {source}, which is not defined",
-                        "Add it under `volumes`.",
-                        service.name,
-                        "volumes",
-                    )
-                shared = ((defined[source] or {}).get(EXTENSION) or {}).get("shared", False)
-                if service.kind in COLOURED and not read_only and not shared:
-                    raise self._error(
-                        f"service {service.name} writes to volume {source}, and two colours would write at the same time",
-                        f"If that is safe say volumes: {{{source}: {{x-platform: {{shared: true}}}}}}; else mount it :ro or make the service a singleton.",
-                        service.name,
-                        "volumes",
-                    )
-
     def _port_slots(self) -> dict[str, int]:
         """The port range of each routed service: from its name alone, so that other services coming and going move nothing."""
+        wanted = {
+            service.name: int(service.extension.get("port_slot", zlib.crc32(service.name.encode()) % PORT_SLOTS))
+            for service in self.of_kind(*ROUTED)
+        }
         taken: dict[int, str] = {}
-        for service in self.of_kind(*ROUTED):
-            slot = int(service.extension.get("port_slot", zlib.crc32(service.name.encode()) % PORT_SLOTS))
+        for name, slot in wanted.items():
             if slot in taken:
-                free = next(number for number in range(PORT_SLOTS) if number not in taken)
-                raise self._error(
-                    f"services {taken[slot]} and {service.name} have the same port range",
-                    f"Give one of them x-platform.port_slot: {free}.",
-                    service.name,
-                )
-            taken[slot] = service.name
-        return {name: slot for slot, name in taken.items()}
+                # Free of all of them, those further down too: who follows the cure does not collide again.
+                free = sorted(set(range(PORT_SLOTS)) - set(wanted.values()))
+                cure = f"Give one of them x-platform.port_slot: {free[0]}." if free else "Merge some of them."
+                raise self._error(f"services {taken[slot]} and {name} have the same port range", cure, name)
+            taken[slot] = name
+        return wanted
 
     def _error(self, problem: str, cure: str, *path: str) -> Exception:
         return self.source.error(problem, cure, "services", *path)
@@ -281,7 +231,9 @@ class Application:
                 item["from"] = sorted(value for value in item["build_args"].values() if value.startswith("lastro/"))
             else:
                 item["upstream"] = service.image
-            found.setdefault(service.image, item)
+            # One service may say how the image is built that others only name.
+            if build or service.image not in found:
+                found[service.image] = item
         return list(found.values())
 
     def checks(self, colour: str) -> list[dict[str, Any]]:
@@ -324,13 +276,7 @@ def unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def volume_source(entry: Any) -> tuple[str, bool]:
-    """(source, read-only) of a volume entry; an anonymous volume has no source."""
-    if isinstance(entry, Mapping):
-        return str(entry.get("source", "")), bool(entry.get("read_only"))
-    parts = str(entry).split(":")
-    return (parts[0] if len(parts) > 1 else ""), len(parts) > 2 and "ro" in parts[2].split(",")
-
-
-def is_path(source: str) -> bool:
-    return source.startswith(("/", ".", "~"))
+def _waits_for_end(spec: Mapping[str, Any], name: str) -> bool:
+    wanted = spec.get("depends_on")
+    condition = wanted.get(name) if isinstance(wanted, Mapping) else None
+    return isinstance(condition, Mapping) and condition.get("condition") == "service_completed_successfully"

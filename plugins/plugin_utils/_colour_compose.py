@@ -18,11 +18,10 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application impor
     ROUTED,
     Application,
     AppService,
-    is_path,
     secret_names,
     unique,
-    volume_source,
 )
+from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import is_path, volume_source
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
 
 SECRETS = "/run/secrets"
@@ -112,13 +111,16 @@ class Compiler:
     @staticmethod
     def _used(services: Mapping[str, Any], section: str) -> set[str]:
         if section == "networks":
-            return {name for spec in services.values() for name in spec.get("networks", {})}
+            return {name for spec in services.values() for name in spec.get("networks") or ("default",)}
         return {volume_source(entry)[0] for spec in services.values() for entry in spec.get("volumes", [])}
 
     def _section(self, section: str, name: str) -> dict[str, Any]:
         given = self.application.source.data[section][name] or {}
         if section == "networks":
-            return {str(key): plain(value) for key, value in given.items() if key != EXTENSION}
+            # A name would be the same network in both colours.
+            return {
+                str(key): plain(value) for key, value in given.items() if key not in (EXTENSION, "name", "external")
+            }
         return {"external": True, "name": f"{self.application.settings.platform}_{name}", EXTENSION: {"create": True}}
 
     def _add(self, project: Project, service: AppService, colour: str, peers: Mapping[str, AppService]) -> None:

@@ -16,9 +16,29 @@ import yaml
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
 EXTENSION = "x-platform"
-_VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}|(?P<bad>))"
+# Into another file: the shell would empty compose.yaml before Compose reads it.
+FLATTEN = (
+    "Flatten the file: `docker compose --profile '*' config --no-interpolate --no-path-resolution -o flat.yaml`, "
+    "and name that in app_compose_file."
 )
+# What may stand in a default: anything whose braces are balanced, four deep.
+_WORD = r"[^{}]*"
+for _depth in range(4):
+    _WORD = rf"[^{{}}]*(?:\{{{_WORD}\}}[^{{}}]*)*"
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)"
+    rf"|\{{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>{_WORD})\}}|(?P<bad>))"
+)
+# What Compose would refuse, or what would be read letter by letter.
+_SHAPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("image", "user"), ("text", (str,))),
+    **dict.fromkeys(("profiles", "volumes", "configs", "secrets", "cap_add"), ("a list", (list,))),
+    **dict.fromkeys(
+        ("depends_on", "environment", "extra_hosts", "labels", "networks"), ("a list or a mapping", (list, dict))
+    ),
+    "deploy": ("a mapping", (dict,)),
+    "env_file": ("text or a list", (str, list)),
+}
 
 
 class SourceError(PlatformError):
@@ -34,7 +54,18 @@ class Lines(dict[str, Any]):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without timestamps, as Compose reads it, keeping the line of every key."""
+    """YAML as Compose reads it (`no`, `12:30` and dates are text), keeping the line of every key."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first: dict[str, yaml.Node] = {}
+        for key_node, _value in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and first.setdefault(key_node.value, key_node) is not key_node:
+                line = first[key_node.value].start_mark.line + 1
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value} stands here again, first in line {line}", key_node.start_mark
+                )
+        return node
 
     def construct_lines(self, node: yaml.MappingNode) -> Any:
         found = Lines()
@@ -42,9 +73,8 @@ class _Loader(yaml.SafeLoader):
         self.flatten_mapping(node)
         for key_node, value_node in node.value:
             key = str(self.construct_object(key_node, deep=True))
-            if key in found and key_node.start_mark.line + 1 != found.lines.get(key):
-                found.lines[key] = key_node.start_mark.line + 1
-            found.lines.setdefault(key, key_node.start_mark.line + 1)
+            # A merged key comes before the mapping's own, which wins.
+            found.lines[key] = key_node.start_mark.line + 1
             found[key] = self.construct_object(value_node, deep=True)
 
 
@@ -53,6 +83,16 @@ _Loader.yaml_constructors = {
     "tag:yaml.org,2002:map": _Loader.construct_lines,
     "tag:yaml.org,2002:timestamp": yaml.SafeLoader.construct_yaml_str,
 }
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":int", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+)", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 class Source:
@@ -76,64 +116,78 @@ class Source:
             raise SourceError(
                 f"{self.name}:1: no services", "A Compose file has a mapping `services` with at least one entry."
             )
-        resolved = self._resolve(data, ("",))
+        unused: set[tuple[str, ...]] = {(key,) for key in data if key.startswith("x-") and key != EXTENSION}
+        unused |= {("services", name) for name, spec in data["services"].items() if _extension(spec).get("provided")}
+        unused |= {
+            ("services", name, "environment", variable)
+            for name, spec in data["services"].items()
+            for key in ("env_from_files", "secrets")
+            for variable in _listed(_extension(spec).get(key))
+        }
+        resolved = self._resolve(data, (), 1, unused)
         assert isinstance(resolved, Lines)
         return resolved
 
-    def _resolve(self, value: Any, path: tuple[str, ...], line: int = 1) -> Any:
+    def _resolve(self, value: Any, path: tuple[str, ...], line: int, unused: set[tuple[str, ...]]) -> Any:
+        """The value with its variables in place, except where nobody reads it: those need not be set."""
+        if path in unused:
+            return value
         if isinstance(value, Lines):
             result = Lines()
             result.lines = value.lines
             for key, item in value.items():
-                result[key] = self._resolve(item, (*path, key), value.lines.get(key, line))
+                result[key] = self._resolve(item, (*path, key), value.lines.get(key, line), unused)
             return result
         if isinstance(value, list):
-            return [self._resolve(item, path, line) for item in value]
-        if isinstance(value, str):
-            return self._expand(value, line)
-        return value
+            return [self._resolve(item, (*path, str(item).partition("=")[0]), line, unused) for item in value]
+        return self.expand(value, f"{self.name}:{line}") if isinstance(value, str) else value
 
-    def _expand(self, text: str, line: int) -> str:
+    def expand(self, text: str, where: str) -> str:
+        """The text with its variables in place; `where` begins the message when that fails."""
+
         def replace(match: re.Match[str]) -> str:
             if match["escaped"]:
                 return "$"
             name = match["plain"] or match["name"]
             if not name:
-                raise SourceError(f"{self.name}:{line}: a lone `$` in {text!r}", "Write `$$` for a literal dollar.")
+                # Not the text itself: it may be somebody's password.
+                raise SourceError(f"{where}: a `$` that begins no variable", "Write `$$` for a literal dollar.")
             value, rest = self.variables.get(name), match["rest"] or ""
             operator = re.match(r":?[-?+]", rest)
             if rest and not operator:
                 raise SourceError(
-                    f"{self.name}:{line}: can't read ${{{name}{rest}}}",
+                    f"{where}: can't read what follows the name in ${{{name}…}}",
                     "Use ${NAME}, ${NAME:-default} or ${NAME:?message}.",
                 )
             if not operator:
                 if value is None:
                     raise SourceError(
-                        f"{self.name}:{line}: variable {name} is not set", f"Give it in `app_env`: {{{name}: …}}."
+                        f"{where}: variable {name} is not set",
+                        f"Give it in `app_env`: {{{name}: …}}; a secret is named in x-platform.env_from_files instead.",
                     )
                 return value
             given = value is not None and (value != "" or not operator[0].startswith(":"))
             word = rest[operator.end() :]
             if operator[0].endswith("+"):
-                return self._expand(word, line) if given else ""
+                return self.expand(word, where) if given else ""
             if given:
                 return str(value)
             if operator[0].endswith("?"):
+                said = self.expand(word, where)
                 raise SourceError(
-                    f"{self.name}:{line}: variable {name} is not set: {self._expand(word, line)}",
-                    "Give it in `app_env`.",
+                    f"{where}: variable {name} is not set" + (f": {said}" if said else ""),
+                    f"Give it in `app_env`: {{{name}: …}}; a secret is named in x-platform.env_from_files instead.",
                 )
-            return self._expand(word, line)
+            return self.expand(word, where)
 
         return _VARIABLE.sub(replace, text)
 
     def _check_shape(self) -> None:
-        for key in ("include",):
-            if key in self.data:
-                raise self.error(
-                    f"`{key}` is not supported", "Flatten the file: `docker compose config > compose.yaml`.", key
-                )
+        if "include" in self.data:
+            raise self.error("`include` is not supported", FLATTEN, "include")
+        for section in ("volumes", "networks", "configs", "secrets"):
+            if not isinstance(self.data.get(section) or {}, Mapping):
+                raise self.error(f"`{section}` is not a mapping", "Give each entry a name.", section)
         for name, spec in self.data["services"].items():
             if not isinstance(spec, Lines):
                 raise self.error(f"service {name} is not a mapping", "Give it at least `image`.", "services", name)
@@ -144,6 +198,10 @@ class Source:
                     "services",
                     name,
                 )
+            for key, (shape, types) in _SHAPES.items():
+                if spec.get(key) is not None and not isinstance(spec[key], types):
+                    cure = "Put it in quotes." if shape == "text" else "Write it as the Compose Specification has it."
+                    raise self.error(f"service {name}: `{key}` is not {shape}", cure, "services", name, key)
         self._validate(self.data.get(EXTENSION), "application", EXTENSION)
         for section in ("services", "volumes"):
             for name, spec in (self.data.get(section) or {}).items():
@@ -188,6 +246,16 @@ def _validator(definition: str) -> Any:
 
     schema = json.loads((Path(__file__).parent / "x-platform.schema.json").read_text())
     return jsonschema.Draft202012Validator({"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]})
+
+
+def _extension(spec: Any) -> Mapping[str, Any]:
+    """The extension of a service that nobody has checked yet."""
+    found = spec.get(EXTENSION) if isinstance(spec, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else []
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an application must not ask for, because it could not run in two colours side by side or would own the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
+
+if TYPE_CHECKING:
+    from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application
+
+# Where the Docker Engine can be commanded, or its data be read.
+_ENGINE_PATHS = ("/var/run/docker.sock", "/run/docker.sock", "/var/lib/docker")
+
+
+def check_privileges(application: Application, name: str, spec: Mapping[str, Any]) -> None:
+    asked: list[tuple[str, str]] = []
+    if spec.get("privileged"):
+        asked.append(("privileged", "privileged"))
+    for key in ("network_mode", "pid", "ipc", "userns_mode"):
+        if str(spec.get(key, "")) == "host":
+            asked.append((key, f"{key}: host"))
+    if spec.get("network_mode") not in (None, "none", "host"):
+        raise _error(
+            application,
+            f"service {name} has `network_mode: {spec['network_mode']}`, a network that is not its colour's own",
+            "Take network_mode out; services of a colour reach each other by name.",
+            name,
+            "network_mode",
+        )
+    for entry in spec.get("volumes") or []:
+        source, _read_only = volume_source(entry)
+        if reaches_engine(source):
+            asked.append(("volumes", f"the Docker socket ({source})"))
+    dangerous = {"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
+    for capability in spec.get("cap_add") or []:
+        if str(capability).upper().removeprefix("CAP_") in dangerous:
+            asked.append(("cap_add", f"capability {capability}"))
+    if asked and name not in application.settings.allow_privileged:
+        key, what = asked[0]
+        raise _error(
+            application,
+            f"service {name} asks for {what}, which gives it the host",
+            f"Take it out, or name the service in app_allow_privileged: [{name}].",
+            name,
+            key,
+        )
+
+
+def check_names(application: Application) -> None:
+    """Copies of a routed service are services of their own, `web-1` and so on."""
+    for service in application.services.values():
+        if not service.routed:
+            continue
+        for number in range(1, application.settings.replicas_max + 1):
+            if f"{service.name}-{number}" in application.services:
+                raise _error(
+                    application,
+                    f"service {service.name}-{number} has the name of copy {number} of {service.name}",
+                    "Give it another name.",
+                    f"{service.name}-{number}",
+                )
+
+
+def check_dependencies(application: Application) -> None:
+    everyone = application.source.data["services"]
+    for service in application.services.values():
+        wanted = service.spec.get("depends_on") or {}
+        for other in wanted:
+            if isinstance(wanted, Mapping) and (wanted[other] or {}).get("required") is False:
+                continue
+            if other not in everyone:
+                raise _error(
+                    application,
+                    f"service {service.name} depends on {other}, which is not in the file",
+                    "Correct the name in depends_on.",
+                    service.name,
+                    "depends_on",
+                    other,
+                )
+            if other not in application.services and other not in application.provided:
+                raise _error(
+                    application,
+                    f"service {service.name} depends on {other}, whose profile is not chosen",
+                    f"Add one of its profiles to app_profiles: {everyone[other].get('profiles')}.",
+                    service.name,
+                    "depends_on",
+                    other,
+                )
+
+
+def check_networks(application: Application) -> None:
+    defined = application.source.data.get("networks") or {}
+    for service in application.services.values():
+        for name in service.spec.get("networks") or []:
+            if name not in defined and name != "default":
+                raise _error(
+                    application,
+                    f"service {service.name} joins network {name}, which is not defined",
+                    "Add it under `networks`.",
+                    service.name,
+                    "networks",
+                    name,
+                )
+        if service.routed and service.spec.get("network_mode"):
+            raise _error(
+                application,
+                f"service {service.name} has a route and `network_mode: {service.spec['network_mode']}`",
+                "Take network_mode out: the proxy reaches it by a published port.",
+                service.name,
+                "network_mode",
+            )
+    for name, spec in defined.items():
+        if not isinstance(spec, Mapping):
+            continue
+        if any(isinstance(pool, Mapping) and pool for pool in (spec.get("ipam") or {}).get("config") or []):
+            raise application.source.error(
+                f"network {name} has fixed addresses, and two colours can't both have them",
+                "Take `ipam` out; services find each other by name.",
+                "networks",
+                name,
+                "ipam",
+            )
+        # `docker compose config` writes out the name that Compose would have given.
+        if spec.get("external") or spec.get("name") not in (None, f"{application.source.data.get('name')}_{name}"):
+            raise application.source.error(
+                f"network {name} would be shared by both colours, and `web` would mean the old and the new one",
+                "Take `external` and `name` out; what both colours use is reached through the platform's address.",
+                "networks",
+                name,
+            )
+
+
+def check_volumes(application: Application) -> None:
+    defined = application.source.data.get("volumes") or {}
+    for name, spec in defined.items():
+        for key in ("driver", "driver_opts"):
+            if (spec or {}).get(key) not in (None, {}, "local"):
+                raise application.source.error(
+                    f"volume {name} has `{key}`, and the platform creates plain volumes",
+                    f"Create the Docker volume {application.settings.platform}_{name} on its hosts, and take `{key}` out.",
+                    "volumes",
+                    name,
+                    key,
+                )
+        application.dropped += [f"volumes.{name}.{key}" for key in ("external", "name") if key in (spec or {})]
+    for service in application.services.values():
+        for entry in service.spec.get("volumes") or []:
+            source, read_only = volume_source(entry)
+            if not source or is_path(source):
+                continue
+            if source not in defined:
+                raise _error(
+                    application,
+                    f"service {service.name} mounts volume {source}, which is not defined",
+                    "Add it under `volumes`.",
+                    service.name,
+                    "volumes",
+                )
+            shared = ((defined[source] or {}).get(EXTENSION) or {}).get("shared", False)
+            if service.coloured and not read_only and not shared:
+                raise _error(
+                    application,
+                    f"service {service.name} writes to volume {source}, and two colours would write at the same time",
+                    f"If that is safe say volumes: {{{source}: {{x-platform: {{shared: true}}}}}}; else mount it :ro or make the service a singleton.",
+                    service.name,
+                    "volumes",
+                )
+
+
+def _error(application: Application, problem: str, cure: str, *path: str) -> Exception:
+    return application.source.error(problem, cure, "services", *path)
+
+
+def volume_source(entry: Any) -> tuple[str, bool]:
+    """(source, read-only) of a volume entry; an anonymous volume has no source."""
+    if isinstance(entry, Mapping):
+        source = str(entry.get("source") or "")
+        relative = entry.get("type") == "bind" and source and not is_path(source)
+        return f"./{source}" if relative else source, bool(entry.get("read_only"))
+    parts = str(entry).split(":")
+    return (parts[0] if len(parts) > 1 else ""), len(parts) > 2 and "ro" in parts[2].split(",")
+
+
+def reaches_engine(source: str) -> bool:
+    """Whether a mounted path is the Engine's socket or data, or holds them: read-only does not stop a socket."""
+    path = "/" + os.path.normpath(source).lstrip("/")
+    if not source.startswith("/"):
+        return source.endswith("docker.sock")
+    return path.endswith("docker.sock") or any(
+        f"{there}/".startswith(path.rstrip("/") + "/") or path.startswith(f"{there}/") for there in _ENGINE_PATHS
+    )
+
+
+def is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~"))
