@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,11 +55,10 @@ def mirror(suite: str) -> list[str]:
 
     A machine that is not Debian names its mirror in LASTRO_LAB_MIRROR.
     """
-    form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
-    rows = [
-        row.split() for row in run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()
-    ]
-    return sources(suite, [(row[0], row[1]) for row in rows if len(row) == 3], os.environ.get("LASTRO_LAB_MIRROR"))
+    # The only question about sources that apt answers before any list was downloaded.
+    listing = run("apt-get", "--print-uris", "update")
+    found = re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE)
+    return sources(suite, found, os.environ.get("LASTRO_LAB_MIRROR"))
 
 
 def sources(suite: str, configured: list[tuple[str, str]], override: str | None = None) -> list[str]:
