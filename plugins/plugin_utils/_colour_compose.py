@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +21,19 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application impor
 )
 from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import is_path, volume_source
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import (
+    as_text,
+    drop_empty,
+    env_files,
+    extra_hosts,
+    mount_target,
+    pairs,
+    plain,
+    short_digest,
+    variables,
+    words,
+)
+from ansible_collections.lastro.platform.plugins.plugin_utils._env_file import parse_env_file
 
 SECRETS = "/run/secrets"
 # Keys that mean something else here, or are made anew below.
@@ -128,7 +139,7 @@ class Compiler:
         base["depends_on"] = self._depends_on(service, peers)
         settings = self.application.settings
         base["labels"] = {
-            **_pairs(service.spec.get("labels")),
+            **pairs(service.spec.get("labels")),
             "lastro.platform": settings.platform,
             "lastro.service": service.name,
             "lastro.release": settings.release,
@@ -166,8 +177,7 @@ class Compiler:
         hosts = [
             f"{name}:{settings.provided[name]}" for name in self.application.provided if settings.provided.get(name)
         ]
-        given = spec.get("extra_hosts") or []
-        spec["extra_hosts"] = [*(given if isinstance(given, list) else [f"{k}:{v}" for k, v in given.items()]), *hosts]
+        spec["extra_hosts"] = [*extra_hosts(spec.get("extra_hosts") or []), *hosts]
         self._export_secrets(service, spec)
         return spec
 
@@ -188,15 +198,27 @@ class Compiler:
 
     def _environment(self, service: AppService) -> dict[str, str]:
         values: dict[str, str] = {}
-        for path in _paths(service.spec.get("env_file")):
-            values.update(parse_env_file(self._read(service, path, "env_file").decode()))
-        shared = (self.application.source.data.get(EXTENSION) or {}).get("environment") or {}
-        values.update({key: _text(value) for key, value in shared.items()})
-        values.update(_pairs(service.spec.get("environment")))
+        source = self.application.source
+        for path, required in env_files(service.spec.get("env_file")):
+            if required or self._is_there(service, path, "env_file"):
+                content = self._read(service, path, "env_file")
+                values.update(parse_env_file(self._decoded(service, path, content, "env_file"), path, source))
+        shared = (source.data.get(EXTENSION) or {}).get("environment") or {}
+        values.update({key: as_text(value) for key, value in shared.items()})
         # A value for plain `docker compose up` must not stand in the container's configuration.
-        for name in service.extension.get("env_from_files", []):
-            values.pop(name, None)
-        return values
+        hidden = set(secret_names(service))
+        for name, value in variables(service.spec.get("environment")):
+            found = source.variables.get(name) if value is None else value
+            if found is None and name not in hidden:
+                raise self._error(
+                    service,
+                    f"takes variable {name} from outside, and it is not set",
+                    f'Give it in `app_env`: {{{name}: …}}, or write {name}: "" for an empty one.',
+                    "environment",
+                    name,
+                )
+            values[name] = found or ""
+        return {name: value for name, value in values.items() if name not in hidden}
 
     def _volumes(self, project: Project, service: AppService) -> list[Any]:
         volumes: list[Any] = []
@@ -214,7 +236,7 @@ class Compiler:
                     )
                 volumes.append(plain(entry))
             else:
-                volumes += self._copy(project, service, source, _target(entry), "volumes")
+                volumes += self._copy(project, service, source, mount_target(entry), "volumes")
         for entry in service.spec.get("configs") or []:
             volumes += self._config(project, service, entry)
         if secret_names(service) or self.inputs.ca:
@@ -226,14 +248,16 @@ class Compiler:
 
         The copy's path carries its content's digest, so what a running container sees never changes under it.
         """
+        self._inside(service, source, key)
         inner = self.inputs.list_files(source)
         if not inner:
             content = self._read(service, source, key)
-            path = f"files/{_short(content)}/{os.path.basename(source)}"
+            path = f"files/{short_digest(content)}/{os.path.basename(source)}"
             project.files.append(self._file(service, path, content, key))
             return [f"./{path}:{target}:ro"]
         contents = {name: self._read(service, os.path.join(source, name), key) for name in inner}
-        folder = f"files/{_short(b''.join(name.encode() + body for name, body in sorted(contents.items())))}"
+        # Names and bodies apart: `a` with `bc` is not `ab` with `c`.
+        folder = f"files/{short_digest(repr(sorted(contents.items())).encode())}"
         project.files += [self._file(service, f"{folder}/{name}", body, key) for name, body in contents.items()]
         return [f"./{folder}:{target}:ro"]
 
@@ -245,7 +269,7 @@ class Compiler:
             return self._copy(project, service, str(defined["file"]), target, "configs")
         if "content" in defined:
             content = str(defined["content"]).encode()
-            path = f"files/{_short(content)}/{name}"
+            path = f"files/{short_digest(content)}/{name}"
             project.files.append(self._file(service, path, content, "configs"))
             return [f"./{path}:{target}:ro"]
         raise self._error(
@@ -253,34 +277,51 @@ class Compiler:
         )
 
     def _file(self, service: AppService, path: str, content: bytes, key: str) -> dict[str, Any]:
+        return {"path": path, "content": self._decoded(service, path, content, key), "mode": "0444", "frozen": True}
+
+    def _decoded(self, service: AppService, path: str, content: bytes, key: str) -> str:
         try:
-            return {"path": path, "content": content.decode(), "mode": "0444", "frozen": True}
+            return content.decode()
         except UnicodeDecodeError:
             raise self._error(
                 service,
-                f"mounts {os.path.basename(path)}, which is not text",
+                f"needs {os.path.basename(path)}, which is not text",
                 "Put it into the image, or into a named volume.",
                 key,
             ) from None
 
     def _read(self, service: AppService, path: str, key: str) -> bytes:
-        normal = os.path.normpath(path)
-        if normal.startswith(("..", "/", "~")):
-            raise self._error(
-                service, f"needs {path}, outside the directory of the Compose file", "Move it beside the file.", key
-            )
         try:
-            return self.inputs.read(normal)
+            return self.inputs.read(self._inside(service, path, key))
+        except IsADirectoryError as error:
+            raise self._error(
+                service, f"needs {path}, an empty directory", "Mount a named volume instead.", key
+            ) from error
         except OSError as error:
             raise self._error(
                 service, f"needs {path}: {error.strerror}", "Create it, or take the entry out.", key
             ) from error
 
+    def _inside(self, service: AppService, path: str, key: str) -> str:
+        normal = os.path.normpath(path)
+        if normal.startswith(("/", "~")) or normal.split(os.sep)[0] == "..":
+            raise self._error(
+                service, f"needs {path}, outside the directory of the Compose file", "Move it beside the file.", key
+            )
+        return normal
+
+    def _is_there(self, service: AppService, path: str, key: str) -> bool:
+        try:
+            self.inputs.read(self._inside(service, path, key))
+        except FileNotFoundError:
+            return False
+        return True
+
     def _secrets(self, project: Project, service: AppService) -> str:
         owner = self._owner(service)
         given = {**self.inputs.secrets, **self.inputs.secrets_for.get(service.name, {})}
         folder = f"secrets/{service.name}"
-        for name in secret_names(service):
+        for file, name in self._secret_files(service).items():
             if given.get(name) in (None, ""):
                 raise self._error(
                     service,
@@ -288,12 +329,27 @@ class Compiler:
                     f"Set app_secrets.{name} (or app_secrets_for.{service.name}.{name}) in the inventory's vault.",
                 )
             project.files.append(
-                {"path": f"{folder}/{name}", "content": str(given[name]), "owner": owner, "secret": True}
+                {"path": f"{folder}/{file}", "content": str(given[name]), "owner": owner, "secret": True}
             )
         if self.inputs.ca:
             entry = {"path": f"{folder}/ca.crt", "content": self.inputs.ca, "owner": owner, "mode": "0444"}
             project.files.append(entry)
         return f"./{folder}:{SECRETS}:ro"
+
+    def _secret_files(self, service: AppService) -> dict[str, str]:
+        """Names of files in /run/secrets, and the secret that each holds."""
+        files = {name: name for key in ("env_from_files", "secrets") for name in service.extension.get(key, [])}
+        for entry in service.spec.get("secrets") or []:
+            source, target = (entry["source"], entry.get("target") or "") if isinstance(entry, Mapping) else (entry, "")
+            if "/" in target:
+                raise self._error(
+                    service,
+                    f"wants secret {source} at {target}",
+                    f"Give a name without a path; secrets are in {SECRETS}.",
+                    "secrets",
+                )
+            files[str(target or source)] = str(source)
+        return files
 
     def _owner(self, service: AppService) -> str:
         """Numeric owner of the service's secret files: the user that its container runs as."""
@@ -321,72 +377,24 @@ class Compiler:
                 "Let the program read /run/secrets itself (x-platform.secrets), or use an image with /bin/sh.",
             )
         # Overriding the entrypoint drops the image's command, so both are given again.
-        entrypoint = _words(spec.pop("entrypoint", None))
-        command = _words(spec.pop("command", None))
+        try:
+            entrypoint, command = words(spec.pop("entrypoint", None)), words(spec.pop("command", None))
+        except ValueError:
+            raise self._error(
+                service, "has a command whose quotes do not close", "Close them, or write it as a list.", "command"
+            ) from None
         if entrypoint is None:
             entrypoint = list((image or {}).get("entrypoint") or [])
             command = command if command is not None else list((image or {}).get("cmd") or [])
+        if image is not None and not entrypoint and not command:
+            raise self._error(
+                service,
+                "has env_from_files, and neither it nor its image names a command",
+                "Give `command`.",
+                "command",
+            )
         script = _EXPORT.format(names=" ".join(names), secrets=SECRETS)
         spec["entrypoint"] = ["/bin/sh", "-c", script, "lastro-env", *entrypoint, *(command or [])]
 
     def _error(self, service: AppService, problem: str, cure: str, *path: str) -> Exception:
         return self.application.source.error(f"service {service.name} {problem}", cure, "services", service.name, *path)
-
-
-def parse_env_file(text: str) -> dict[str, str]:
-    """Variables of an env_file: NAME=value lines, quotes taken off, comments left out."""
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        stripped = line.strip().removeprefix("export ")
-        if not stripped or stripped.startswith("#") or "=" not in stripped:
-            continue
-        name, _, value = stripped.partition("=")
-        value = value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        values[name.strip()] = value
-    return values
-
-
-def plain(value: Any) -> Any:
-    """The same data without the bookkeeping of lines."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
-
-
-def drop_empty(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without what says nothing; `command: []` and the like say something, and stay."""
-    optional = ("depends_on", "environment", "extra_hosts", "volumes", "labels")
-    return {key: value for key, value in spec.items() if value or key not in optional}
-
-
-def _pairs(value: Any) -> dict[str, str]:
-    if isinstance(value, Mapping):
-        return {str(key): _text(item) for key, item in value.items()}
-    return dict(str(entry).partition("=")[::2] for entry in value or [])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
-def _words(value: Any) -> list[str] | None:
-    if value is None:
-        return None
-    return shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
-
-
-def _paths(value: Any) -> list[str]:
-    entries = value if isinstance(value, list) else [value] if value else []
-    return [str(entry["path"] if isinstance(entry, Mapping) else entry) for entry in entries]
-
-
-def _target(entry: Any) -> str:
-    return str(entry["target"]) if isinstance(entry, Mapping) else str(entry).split(":")[1]
-
-
-def _short(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]

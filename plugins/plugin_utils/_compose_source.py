@@ -142,8 +142,9 @@ class Source:
             return [self._resolve(item, (*path, str(item).partition("=")[0]), line, unused) for item in value]
         return self.expand(value, f"{self.name}:{line}") if isinstance(value, str) else value
 
-    def expand(self, text: str, where: str) -> str:
-        """The text with its variables in place; `where` begins the message when that fails."""
+    def expand(self, text: str, where: str, more: Mapping[str, str] | None = None) -> str:
+        """The text with its variables in place, of `more` where the inventory has none; `where` begins an error's message."""
+        variables = {**(more or {}), **self.variables}
 
         def replace(match: re.Match[str]) -> str:
             if match["escaped"]:
@@ -152,7 +153,7 @@ class Source:
             if not name:
                 # Not the text itself: it may be somebody's password.
                 raise SourceError(f"{where}: a `$` that begins no variable", "Write `$$` for a literal dollar.")
-            value, rest = self.variables.get(name), match["rest"] or ""
+            value, rest = variables.get(name), match["rest"] or ""
             operator = re.match(r":?[-?+]", rest)
             if rest and not operator:
                 raise SourceError(
@@ -169,16 +170,16 @@ class Source:
             given = value is not None and (value != "" or not operator[0].startswith(":"))
             word = rest[operator.end() :]
             if operator[0].endswith("+"):
-                return self.expand(word, where) if given else ""
+                return self.expand(word, where, more) if given else ""
             if given:
                 return str(value)
             if operator[0].endswith("?"):
-                said = self.expand(word, where)
+                said = self.expand(word, where, more)
                 raise SourceError(
                     f"{where}: variable {name} is not set" + (f": {said}" if said else ""),
                     f"Give it in `app_env`: {{{name}: …}}; a secret is named in x-platform.env_from_files instead.",
                 )
-            return self.expand(word, where)
+            return self.expand(word, where, more)
 
         return _VARIABLE.sub(replace, text)
 
