@@ -32,10 +32,13 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
     return done
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def eventually(
+    condition: Callable[[], bool], what: str, seconds: float = 30, evidence: Callable[[], str] = str
+) -> None:
+    """Wait for a condition; `evidence` is asked for when it did not come about."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{evidence()}"
         time.sleep(0.1)
 
 
@@ -128,7 +131,7 @@ class World:
         eventually(lambda: bool(docker("port", web.name, "8000", check=False).stdout), "a published port")
         web.port = int(docker("port", web.name, "8000").stdout.split(":")[-1])
         if healthy:
-            eventually(web.answers, f"{web.name} is healthy\n{web.logs()}")
+            eventually(web.answers, "healthy", evidence=web.logs)
         return web
 
     def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -150,8 +153,8 @@ class World:
         docker("rmi", "--force", *self.images, check=False)
 
 
-def certificates(directory: Path) -> None:
-    """A CA, and one certificate for both servers: verify-full has to accept it, and only by its names."""
+def server_files(directory: Path, password: str) -> None:
+    """What Postgres and Redis read: a CA, one certificate with both their names, the account of the application."""
     directory.mkdir()
 
     def openssl(*arguments: str) -> None:
@@ -165,7 +168,8 @@ def certificates(directory: Path) -> None:
     (directory / "names").write_text("subjectAltName=DNS:postgres,DNS:redis\n")
     signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", "2")
     openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *signing)
-    (directory / "users.acl").write_text("")
+    (directory / "users.acl").write_text(f"user default off\nuser app on >{password} ~* &* +@all\n")
+    (directory / "password").write_text(password)
     for path in directory.iterdir():
         os.chown(path, 999, 999)
     (directory / "server.key").chmod(0o400)
@@ -195,9 +199,8 @@ def write_secrets(world: World) -> None:
 
 def start_servers(world: World) -> None:
     tls = world.directory / "tls"
-    (tls / "users.acl").write_text(f"user default off\nuser app on >{world.password} ~* &* +@all\n")
     mount = ("--volume", f"{tls}:/tls:ro")
-    account = ("POSTGRES_USER=app", f"POSTGRES_PASSWORD={world.password}", "POSTGRES_DB=app")
+    account = ("POSTGRES_USER=app", "POSTGRES_PASSWORD_FILE=/tls/password", "POSTGRES_DB=app")
     environment = [part for variable in account for part in ("--env", variable)]
     postgres_tls = ("-c", "ssl=on", "-c", "ssl_cert_file=/tls/server.crt", "-c", "ssl_key_file=/tls/server.key")
     world.start(

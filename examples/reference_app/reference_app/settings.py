@@ -72,7 +72,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     def text(name: str, default: str = "") -> str:
         return environ.get(name, "").strip() or default
 
-    environment = text("APP_ENVIRONMENT", "dev")
+    # Where nobody said, no demo data and no development keys.
+    environment = text("APP_ENVIRONMENT", "prod")
     if environment not in ENVIRONMENTS:
         raise SettingsError(f"APP_ENVIRONMENT must be one of {', '.join(ENVIRONMENTS)}")
     release = text("APP_RELEASE", "unknown")
