@@ -279,18 +279,22 @@ def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Pla
     )
 
 
-def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None:
-    decision = todo.decision
+def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> None:
+    """Stop before anything is changed where the wish cannot be fulfilled."""
     if not seen.running and seen.file is not None and decision.switches:
         raise PlatformError(
             f"HAProxy does not run, so {decision.after} cannot be checked before it serves",
             "Start the proxy (role lastro.platform.proxy), then switch.",
         )
-    if seen.running and (problems := haproxy.unknown_slots(seen.servers, options["slots"])):
+    if seen.running and (problems := haproxy.unknown_slots(seen.servers, slots)):
         raise PlatformError(
             f"The proxy's configuration lacks what is asked for: {'; '.join(problems)}",
             "Run the role lastro.platform.proxy with the routes of this release first.",
         )
+
+
+def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None:
+    decision = todo.decision
     if decision.repair and seen.runtime is not None:
         proxy.write_map(seen.runtime)
     proxy.set_states(todo.ready, "ready")
@@ -353,6 +357,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         seen, kept = proxy.read(), proxy.maintenance()
         todo = plan(seen, kept, options)
         if not check_mode:
+            refuse(seen, todo.decision, options["slots"])
             if todo.changed:
                 apply(proxy, seen, todo, options)
             try_candidate(options)
