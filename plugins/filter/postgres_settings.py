@@ -13,17 +13,13 @@ description:
 positional: memory_mb
 options:
   _input:
-    description: Settings that win, as C({work_mem: 32MB}).
+    description: "Settings that win, as C({work_mem: 32MB})."
     type: dict
     required: true
   memory_mb:
     description: Memory the server may use, in MiB.
     type: int
     required: true
-  version:
-    description: Major version.
-    type: int
-    default: 17
   max_connections:
     description: How many connections it takes.
     type: int
@@ -54,11 +50,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_settings
 
 
 def postgres_settings(
-    overrides: Mapping[str, Any], memory_mb: int, version: int = 17, max_connections: int = 100, cpus: float = 1
+    overrides: Mapping[str, Any], memory_mb: int, max_connections: int = 100, cpus: float = 1
 ) -> dict[str, str]:
     """The filter; variables may come as strings."""
     try:
-        return settings(int(memory_mb), int(version), int(max_connections), float(cpus), overrides)
+        return settings(int(memory_mb), int(max_connections), float(cpus), overrides)
     except PlatformError as error:
         raise AnsibleFilterError(str(error)) from error
 

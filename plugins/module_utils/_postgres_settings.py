@@ -1,7 +1,10 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""postgresql.conf from what the server has: memory, CPUs, connections. Pure functions."""
+"""postgresql.conf from what the server has: memory, CPUs, connections. Pure functions.
+
+The lines are those of every version the collection knows: a version asked for by mistake changes no file.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ _FIXED = re.compile(
 
 
 def settings(
-    memory_mb: int, version: int, max_connections: int, cpus: float, overrides: Mapping[str, Any] | None = None
+    memory_mb: int, max_connections: int, cpus: float, overrides: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     """All lines of postgresql.conf, values quoted; `overrides` win over what is derived."""
     if memory_mb < LEAST_MB:
         raise PlatformError(
             f"{memory_mb} MiB are too little for PostgreSQL", f"Give postgres_memory_mb at least {LEAST_MB}."
         )
-    derived = _from_memory(memory_mb, max_connections) | _from_cpus(max(1, int(cpus))) | _usual(version)
+    derived = _from_memory(memory_mb, max_connections) | _from_cpus(max(1, int(cpus))) | _usual()
     return {name: _quote(value) for name, value in {**derived, **_checked(overrides or {})}.items()}
 
 
@@ -55,8 +58,8 @@ def _from_cpus(cpus: int) -> dict[str, Any]:
     }
 
 
-def _usual(version: int) -> dict[str, Any]:
-    usual: dict[str, Any] = {
+def _usual() -> dict[str, Any]:
+    return {
         "shared_preload_libraries": "pg_stat_statements",
         "track_io_timing": True,
         "random_page_cost": 1.1,
@@ -77,10 +80,6 @@ def _usual(version: int) -> dict[str, Any]:
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
-    if version >= 17:
-        # What the inventory says holds; a setting made by SQL would win over the file unseen.
-        usual["allow_alter_system"] = False
-    return usual
 
 
 def _checked(overrides: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -127,8 +127,9 @@ options:
   data_volume:
     description: Docker volume with the server's data. Its major version is looked at where no server answers.
     type: str
-  only_data_version:
-    description: Only refuse a O(data_volume) of another major version than O(expect.version); speak to no server.
+  only_check:
+    description:
+      - Only refuse a server, or where none answers a O(data_volume), that is not what O(expect) says. Changes nothing.
     type: bool
     default: false
 attributes:
@@ -238,10 +239,10 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_plan imp
 def run(params: dict[str, Any], check: bool, library: bool) -> dict[str, Any]:
     """Do it and describe it: the module's result."""
     wanted = planning.wanted_from(params["databases"])
-    if params["only_data_version"]:
-        sync.check_volume(Engine(), params["data_volume"], params["expect"].get("version"))
-        return {"changed": False}
     server = Server(params, time.monotonic, time.sleep)
+    if params["only_check"]:
+        check_only(server, params, library)
+        return {"changed": False}
     if not library:
         return describe(server, wanted, sync.assumed(wanted).plan(wanted))
     try:
@@ -252,6 +253,18 @@ def run(params: dict[str, Any], check: bool, library: bool) -> dict[str, Any]:
         if check and not params["url"]:
             return describe(server, wanted, sync.assumed(wanted).plan(wanted))
         raise
+
+
+def check_only(server: Server, params: dict[str, Any], library: bool) -> None:
+    """Refuse what is there and is not what is expected: the server, else the data it left."""
+    if library:
+        try:
+            with server.connect() as admin:
+                planning.check_cluster(state.read_facts(admin.query, []), params["expect"])
+            return
+        except Unreachable:
+            pass
+    sync.check_volume(Engine(), params["data_volume"], params["expect"].get("version"))
 
 
 def converge(
@@ -331,8 +344,7 @@ def main() -> None:
     try:
         if params["url"]:
             module.no_log_values.add(Server(params, time.monotonic, time.sleep).settings.get("password", ""))
-        speaks = not params["only_data_version"]
-        if PSYCOPG2_ERROR and speaks and not (module.check_mode and nothing_there(params)):
+        if PSYCOPG2_ERROR and not params["only_check"] and not (module.check_mode and nothing_there(params)):
             package = "python3-psycopg2"
             message = missing_required_lib("psycopg2", reason=f"in the distribution's package {package}")
             module.fail_json(msg=message, exception=PSYCOPG2_ERROR, missing_library=package)
@@ -379,7 +391,7 @@ def argument_spec() -> dict[str, Any]:
         "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
         "expect": {"type": "dict", "default": {}, "options": cluster},
         "data_volume": {"type": "str"},
-        "only_data_version": {"type": "bool", "default": False},
+        "only_check": {"type": "bool", "default": False},
     }
 
 

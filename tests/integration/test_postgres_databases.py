@@ -384,9 +384,18 @@ def test_settings_that_wait_for_a_restart_are_reported_and_wrong_ones_refused(se
         docker("kill", "--signal", "HUP", server.name)
 
 
+def test_only_checking_changes_nothing(server: Server, wanted: dict[str, Any]) -> None:
+    fits = server.run(
+        wanted, only_check=True, expect={"version": "17", "encoding": "UTF8", "locale": "builtin:C.UTF-8"}
+    )
+    assert fits["changed"] is False
+    assert "locale libc:C is asked for" in server.run(wanted, only_check=True, expect={"locale": "libc:C"})["msg"]
+    assert server.sql(f"SELECT 1 FROM pg_roles WHERE rolname LIKE '{wanted['name']}%'") == []
+
+
 def test_data_of_another_major_version_is_refused_where_no_server_runs(server: Server) -> None:
     volume = random_name()
-    options = {"data_volume": volume, "only_data_version": True, "expect": {"version": "17"}}
+    options = {"host": "127.0.0.1", "port": 1, "data_volume": volume, "only_check": True, "expect": {"version": "17"}}
     assert run_module("postgres_databases", options)["changed"] is False
     docker("volume", "create", volume)
     try:

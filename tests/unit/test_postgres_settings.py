@@ -24,7 +24,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_settings
     ],
 )
 def test_memory(memory_mb: int, connections: int, shared: str, cache: str, work: str, maintenance: str) -> None:
-    found = settings(memory_mb, 17, connections, 2)
+    found = settings(memory_mb, connections, 2)
     assert found["shared_buffers"] == shared
     assert found["effective_cache_size"] == cache
     assert found["work_mem"] == work
@@ -35,7 +35,7 @@ def test_memory(memory_mb: int, connections: int, shared: str, cache: str, work:
 @pytest.mark.parametrize("memory_mb", [256, 1024, 8192, 65536, 262144])
 @pytest.mark.parametrize("connections", [20, 100, 500])
 def test_shared_and_working_memory_leave_room(memory_mb: int, connections: int) -> None:
-    found = settings(memory_mb, 17, connections, 2)
+    found = settings(memory_mb, connections, 2)
     shared, work = (int(re.sub(r"\D", "", found[name])) for name in ("shared_buffers", "work_mem"))
     roomy = memory_mb * 1024 // 4 // connections > 4096
     assert not roomy or shared * 1024 + work * connections < memory_mb * 1024
@@ -45,7 +45,7 @@ def test_shared_and_working_memory_leave_room(memory_mb: int, connections: int) 
     ("cpus", "workers", "gather"), [(0.5, "1", "1"), (1, "1", "1"), (2, "2", "1"), (4, "4", "2"), (32, "32", "4")]
 )
 def test_cpus(cpus: float, workers: str, gather: str) -> None:
-    found = settings(1024, 17, 100, cpus)
+    found = settings(1024, 100, cpus)
     assert (found["max_parallel_workers"], found["max_parallel_workers_per_gather"]) == (workers, gather)
 
 
@@ -62,12 +62,7 @@ def test_cpus(cpus: float, workers: str, gather: str) -> None:
     ],
 )
 def test_a_given_value_wins_and_is_quoted(value: Any, line: str) -> None:
-    assert settings(1024, 17, 100, 1, {"WORK_MEM": value})["work_mem"] == line
-
-
-def test_what_a_version_does_not_know_is_left_out() -> None:
-    assert settings(1024, 17, 100, 1)["allow_alter_system"] == "off"
-    assert "allow_alter_system" not in settings(1024, 16, 100, 1)
+    assert settings(1024, 100, 1, {"WORK_MEM": value})["work_mem"] == line
 
 
 @pytest.mark.parametrize(
@@ -83,9 +78,9 @@ def test_what_a_version_does_not_know_is_left_out() -> None:
 )
 def test_what_cannot_be_set(overrides: dict[str, Any], problem: str) -> None:
     with pytest.raises(PlatformError, match=problem):
-        settings(1024, 17, 100, 1, overrides)
+        settings(1024, 100, 1, overrides)
 
 
 def test_too_little_memory_is_refused() -> None:
     with pytest.raises(PlatformError, match="at least 256"):
-        settings(128, 17, 100, 1)
+        settings(128, 100, 1)
