@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import platform
+import pwd
 import re
 import shutil
 import socket
@@ -40,7 +40,7 @@ def take(
         "python": sys.executable,
         "python_version": platform.python_version(),
         "uid": os.geteuid(),
-        "user": getpass.getuser(),
+        "user": _user(os.geteuid()),
         "memory_bytes": _preflight.parse_memory(_text("/proc/meminfo")),
         "cpus": len(os.sched_getaffinity(0)),
         "disks": {path: _disk(path) for path in (docker["root"], state_directory)},
@@ -74,6 +74,13 @@ def _disk(path: str) -> dict[str, Any]:
     while not existing.exists():
         existing = existing.parent
     return {"free_bytes": shutil.disk_usage(existing).free, "device": existing.stat().st_dev}
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _init() -> str:

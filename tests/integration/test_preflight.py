@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 
 import docker
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 
-from tests.support import random_name, run_module
+from tests.support import REPOSITORY, random_name, run_module
 
 STATE = "/var/lib/lastro/none"
 
@@ -82,6 +84,19 @@ def test_limits_are_options() -> None:
         "`platform_disk_free_gb`.",
         "`platform_memory_mb`.",
     ]
+
+
+@pytest.mark.parametrize(("uid", "name"), [(65534, "nobody"), (54321, "54321")])
+def test_a_user_who_is_not_root_is_named(uid: int, name: str) -> None:
+    # The clone may lie where only root may read: take the readings in a child that gave up its rights after the import.
+    code = (
+        f"import os; from {_preflight_readings.__name__} import take; os.setuid({uid}); print(take('/var/lib', [], []))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    readings = ast.literal_eval(done.stdout)
+    problems = _preflight.problems(readings, _preflight.Limits(0, 0), [])
+    assert [problem.problem for problem in problems] == [f"The user {name} is not root"]
 
 
 def free_port() -> int:
