@@ -48,6 +48,8 @@ class ActionModule(ActionBase):
         missing = [name for name, image in seen["images"].items() if image["action"] == "build"]
         host = (task_vars or {}).get("inventory_hostname", "")
         folder = self._make_tmp_path()
+        # The run in the background removes its own folder when it ends; this one has to stay until it was read.
+        self._connection._shell.tmpdir = None
         try:
             arguments["images"] = [self._sent(item, folder, missing) for item in arguments["images"]]
             progress = self._connection._shell.join_path(folder, "progress")

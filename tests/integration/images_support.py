@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support import REPOSITORY
 
 ENGINE = Engine()
 ROLE = REPOSITORY / "roles" / "images"
+LABEL = "lastro.test"
 REGISTRY_DOCKERFILE = """\
 FROM lastro/base:trixie
 RUN apt-get update && apt-get install -y --no-install-recommends docker-registry && rm -rf /var/lib/apt/lists/*
@@ -53,7 +55,23 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def recipe(name: str, *lines: str, base: str = "lastro/base:trixie", **options: Any) -> dict[str, Any]:
-    return {"name": name, "dockerfile": "\n".join([f"FROM {base}", *lines]), **options}
+    """An image of a test, with the label that its leftovers are found by."""
+    lines = (f"FROM {base}", f"LABEL {LABEL}={name.partition('/')[0]}", *lines)
+    return {"name": name, "dockerfile": "\n".join(lines), **options}
+
+
+def remove_images(prefix: str) -> None:
+    """Remove all images of a test: by name, by digest, and the nameless ones that a newer build left."""
+    for image in ENGINE.get("/images/json"):
+        for name in [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]:
+            if f"{prefix}/" in name:
+                ENGINE.delete(f"/images/{name}", force=1)
+    # An image goes after those that stand on it.
+    while left := ENGINE.get("/images/json", filters={"label": [f"{LABEL}={prefix}"]}):
+        parents = {image["ParentId"] for image in left}
+        for image in left:
+            if image["Id"] not in parents:
+                ENGINE.delete(f"/images/{image['Id']}", force=1)
 
 
 def image_of(name: str) -> dict[str, Any] | None:
@@ -98,8 +116,11 @@ class Asked:
             client.close()
 
 
-def start(images: list[dict[str, Any]], work: Path, progress: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """The module in a process of its own, to be killed."""
+@contextmanager
+def started(
+    images: list[dict[str, Any]], work: Path, progress: Path, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The module in a process of its own, to be killed; killed in any case."""
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "plugins" / "modules" / "images.py")],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
@@ -107,11 +128,15 @@ def start(images: list[dict[str, Any]], work: Path, progress: Path, **options: A
         stdout=subprocess.PIPE,
     )
     arguments = {"images": images, "work_dir": str(work), "progress": str(progress), **options}
-    assert process.stdin
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
-    process.stdin.close()
-    process.stdin = None
-    return process
+    try:
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+        process.stdin.close()
+        process.stdin = None
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from ansible_collections.lastro.platform.plugins.modules.images import Wanted
 
 from tests.integration.images_support import (
     ENGINE,
+    LABEL,
     REGISTRY_CONFIG,
     REGISTRY_DOCKERFILE,
     Asked,
@@ -28,7 +28,8 @@ from tests.integration.images_support import (
     catalogue,
     image_of,
     recipe,
-    start,
+    remove_images,
+    started,
     wait_for,
 )
 from tests.support import REPOSITORY, random_name, run_module
@@ -59,10 +60,7 @@ def prefix(base: str) -> Iterator[str]:
     """A name space for the images of one test, emptied afterwards."""
     name = random_name()
     yield name
-    for image in ENGINE.get("/images/json"):
-        for tag in image.get("RepoTags") or []:
-            if f"{name}/" in tag:
-                ENGINE.delete(f"/images/{tag}", force=1)
+    remove_images(name)
 
 
 @pytest.fixture
@@ -131,7 +129,7 @@ def test_a_failing_build_says_what_where_and_why(prefix: str, run: Run) -> None:
     ]
     result = run(images)
     assert result["failed"]
-    assert result["msg"].startswith(f"{prefix}/bad:1 could not be built, at step 2/3: RUN seq 100")
+    assert result["msg"].startswith(f"{prefix}/bad:1 could not be built, at step 3/4: RUN seq 100")
     assert "non-zero code: 3" in result["msg"]
     assert "\n100\nthe reason\n" in result["msg"]
     assert "\n50\n" not in result["msg"], "only the last lines"
@@ -143,10 +141,8 @@ def test_a_failing_build_says_what_where_and_why(prefix: str, run: Run) -> None:
 def test_a_killed_build_leaves_no_name_and_is_repaired(prefix: str, run: Run, tmp_path: Path) -> None:
     images = [recipe(f"{prefix}/a:1", "RUN echo begun && sleep 2", "RUN echo done > /done")]
     progress = tmp_path / "progress"
-    process = start(images, tmp_path / "work", progress)
-    wait_for(lambda: progress.exists() and "step 2/4" in progress.read_text())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with started(images, tmp_path / "work", progress):
+        wait_for(lambda: progress.exists() and "step 3/5" in progress.read_text())
     assert image_of(f"{prefix}/a:1") is None
     assert list((tmp_path / "work").glob("run-*")), "the test killed it too late"
     assert actions(run(images)) == {"a:1": "build"}
@@ -158,16 +154,14 @@ def test_a_killed_build_leaves_no_name_and_is_repaired(prefix: str, run: Run, tm
 def test_a_killed_bootstrap_leaves_no_process_and_no_mount(prefix: str, run: Run, tmp_path: Path) -> None:
     images = [{"name": f"{prefix}/debian:1", "bootstrap": "trixie"}]
     work = tmp_path / "work"
-    process = start(images, work, tmp_path / "progress")
 
     def descendants() -> list[str]:
         done = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
         return [line for line in done.stdout.splitlines() if str(work) in line]
 
-    wait_for(lambda: any(path.is_dir() for path in work.glob("run-*/mmdebstrap.*")))
-    assert descendants()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with started(images, work, tmp_path / "progress"):
+        wait_for(lambda: any(path.is_dir() for path in work.glob("run-*/mmdebstrap.*")))
+        assert descendants()
     wait_for(lambda: not descendants(), 5)
     assert str(work) not in Path("/proc/self/mountinfo").read_text()
     assert run([recipe(f"{prefix}/a:1", "LABEL a=b")])["changed"] is True
@@ -176,10 +170,10 @@ def test_a_killed_bootstrap_leaves_no_process_and_no_mount(prefix: str, run: Run
 
 
 def test_two_runs_at_once_build_once(prefix: str, tmp_path: Path) -> None:
-    images = [recipe(f"{prefix}/a:1", "RUN sleep 3")]
+    images, work = [recipe(f"{prefix}/a:1", "RUN sleep 3")], tmp_path / "work"
     files = [tmp_path / "first", tmp_path / "second"]
-    processes = [start(images, tmp_path / "work", file) for file in files]
-    results = [json.loads(process.communicate()[0]) for process in processes]
+    with started(images, work, files[0]) as first, started(images, work, files[1]) as second:
+        results = [json.loads(process.communicate()[0]) for process in (first, second)]
     assert sorted(result["changed"] for result in results) == [False, True], results
     waited = files[[result["changed"] for result in results].index(False)]
     assert "waiting for another run" in waited.read_text()
@@ -197,6 +191,7 @@ def test_context_dockerignore_and_inspection(prefix: str, run: Run, tmp_path: Pa
     (context / "go").write_text("#!/bin/sh\n")
     arguments = {"BASE": "lastro/base:trixie", "RELEASE": "r1"}
     image = {"name": f"{prefix}/app:1", "context": str(context), "build_args": arguments, "inspect": True}
+    image["labels"] = {LABEL: prefix}
     made = run([image], build_args={"SITE": "here", "UNKNOWN": "no"})["images"][f"{prefix}/app:1"]
     assert {key: made[key] for key in ("entrypoint", "cmd", "user", "shell")} == {
         "entrypoint": ["/app/go"],
@@ -334,7 +329,7 @@ def test_a_full_disk_is_seen_before(prefix: str, run: Run) -> None:
 def test_the_operator_sees_progress(prefix: str, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "Dockerfile").write_text("FROM lastro/base:trixie\nRUN sleep 1\n")
-    images = [{"name": f"{prefix}/app:1", "context_local": str(tmp_path / "app")}]
+    images = [{"name": f"{prefix}/app:1", "context_local": str(tmp_path / "app"), "labels": {LABEL: prefix}}]
     arguments = json.dumps({"images": images, "work_dir": str(tmp_path / "work")})
 
     def ansible(*more: str) -> str:
@@ -355,6 +350,8 @@ def test_the_operator_sees_progress(prefix: str, tmp_path: Path) -> None:
     assert image_of(f"{prefix}/app:1") is None
     assert "CHANGED" in ansible("--check")
     shown = ansible()
-    assert f"localhost: {prefix}/app:1    0 s  step 2/3: RUN sleep 1" in shown
+    assert f"localhost: {prefix}/app:1 " in shown
+    assert "step 2/4: RUN sleep 1" in shown
+    assert shown.index("s  done") > shown.index("step 4/4")
     assert "CHANGED" in shown
     assert "SUCCESS" in ansible()
