@@ -1,0 +1,224 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proxy of one host: what serves, what should, and the steps between that can each be the last of a killed run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils import _haproxy as haproxy
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_candidate as candidate
+from ansible_collections.lastro.platform.plugins.module_utils._colour import (
+    COLOURS,
+    KEY,
+    Decision,
+    decide,
+    parse_map,
+    render_map,
+)
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import (
+    ManagedDirectory,
+    ManagedFile,
+    StackDirectory,
+    parse_file,
+)
+
+MAP_FILE = "maps/colour.map"
+STATE_FILE = "run/servers.state"
+# The map's name in HAProxy is its path in the container.
+MAP_NAME = f"{candidate.MOUNTS['maps']}/colour.map"
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The proxy as it is: `runtime` and `servers` are HAProxy's own words, None and empty while it does not run."""
+
+    file: str | None
+    runtime: str | None
+    running: bool
+    servers: list[haproxy.Server]
+
+
+class Proxy:
+    """The proxy of one host: its directory and its sockets."""
+
+    def __init__(self, directory: str, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self.directory = StackDirectory(directory)
+        self.admin = haproxy.Admin(os.path.join(directory, "run/admin.sock"))
+        self.master = haproxy.Admin(os.path.join(directory, "run/master.sock"))
+        self.clock = clock
+        self.sleep = sleep
+
+    def read(self) -> Seen:
+        """One look: two small files and one connection."""
+        text = (self.directory.read(MAP_FILE) or b"").decode()
+        answer = self.admin.ask(f"show map {MAP_NAME}", "show servers state")
+        entries, mark, servers = (answer or "").partition("# be_id")
+        # In memory each entry is preceded by its address.
+        runtime = parse_map("\n".join(line.partition(" ")[2] for line in entries.splitlines()))
+        return Seen(parse_map(text), runtime, answer is not None, haproxy.parse_servers(mark + servers))
+
+    def maintenance(self) -> set[tuple[str, str]]:
+        """Backend and server of those that the state file holds in maintenance."""
+        text = (self.directory.read(STATE_FILE) or b"").decode()
+        return {(s.backend, s.name) for s in haproxy.parse_servers(text) if s.state == "maintenance"}
+
+    def set_states(self, servers: list[haproxy.Server], state: str) -> None:
+        if servers:
+            answer = self.admin.ask(*(f"set server {s.backend}/{s.name} state {state}" for s in servers)) or ""
+            if answer.strip():
+                raise PlatformError(f"HAProxy did not set servers to {state}: {answer.strip()}")
+
+    def wait_up(self, colour: str, serving: str | None, timeout: float) -> None:
+        deadline = self.clock() + timeout
+        while late := haproxy.not_ready(self.read().servers, colour):
+            if self.clock() >= deadline:
+                raise PlatformError(
+                    f"{colour} was not switched to, {serving} goes on serving: after {timeout:g} s {', '.join(late)}",
+                    "Look at the containers of these servers and at the health path of their route.",
+                )
+            self.sleep(POLL_SECONDS)
+
+    def write_map(self, colour: str) -> None:
+        self.directory.ensure(ManagedDirectory("maps", 0o755, 0, 0))
+        self.directory.write(ManagedFile(MAP_FILE, render_map(colour).encode(), 0o644, 0, 0))
+
+    def write_state(self, servers: list[haproxy.Server]) -> None:
+        text = haproxy.render_state({(s.backend, s.name): s.state == "maintenance" for s in servers})
+        self.directory.write(ManagedFile(STATE_FILE, text.encode(), 0o644, 0, 0))
+
+    def set_map(self, colour: str, present: bool) -> None:
+        """In memory of the worker that serves, and of those that finish connections after a reload; then read back."""
+        command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}"
+        for worker in haproxy.parse_old_workers(self.master.ask("show proc") or ""):
+            self.master.ask(f"@!{worker} {command}")
+        self.admin.ask(command)
+        runtime = self.read().runtime
+        if runtime != colour:
+            if runtime is not None:
+                self.write_map(runtime)
+            raise PlatformError(
+                f"HAProxy still serves {runtime} after it was told to serve {colour}",
+                "Look at the log of the proxy's container, and whether its configuration is the role's own.",
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What differs from what is wanted."""
+
+    decision: Decision
+    ready: list[haproxy.Server]
+    rest: list[haproxy.Server]
+    write_map: bool
+    write_state: bool
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.write_map or self.write_state or self.ready or self.rest)
+
+
+def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Plan:
+    decision = decide(seen.file, seen.runtime, options["colour"], options["initial"])
+    wanted = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
+    there = {(s.backend, s.name) for s in seen.servers}
+    down = {(s.backend, s.name) for s in seen.servers if not wanted.get(s, s.state != "maintenance")}
+    return Plan(
+        decision=decision,
+        ready=[s for s, ready in wanted.items() if ready and s.state in ("maintenance", "drain")],
+        rest=[s for s, ready in wanted.items() if not ready and s.state != "maintenance"],
+        write_map=seen.file != decision.after or (seen.running and seen.runtime != decision.after),
+        write_state=seen.running and down != kept & there,
+    )
+
+
+def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> None:
+    """Stop before anything is changed where the wish cannot be fulfilled."""
+    if not seen.running and seen.file is not None and decision.switches:
+        raise PlatformError(
+            f"HAProxy does not run, so {decision.after} cannot be checked before it serves",
+            "Start the proxy (role lastro.platform.proxy), then switch.",
+        )
+    if seen.running and (problems := haproxy.unknown_slots(seen.servers, slots)):
+        raise PlatformError(
+            f"The proxy's configuration lacks what is asked for: {'; '.join(problems)}",
+            "Run the role lastro.platform.proxy with the routes of this release first.",
+        )
+
+
+def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None:
+    decision = todo.decision
+    if decision.repair and seen.runtime is not None:
+        proxy.write_map(seen.runtime)
+    proxy.set_states(todo.ready, "ready")
+    if decision.switches:
+        proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
+    if todo.write_map:
+        proxy.write_map(decision.after)
+        if seen.running and seen.runtime != decision.after:
+            proxy.set_map(decision.after, present=seen.runtime is not None)
+    proxy.set_states(todo.rest, "maint")
+    if todo.write_state or todo.ready or todo.rest:
+        proxy.write_state(proxy.read().servers)
+
+
+def picture(colour: str | None, maintenance: set[tuple[str, str]]) -> str:
+    """For the diff."""
+    lines = sorted(f"{backend}/{name} maintenance" for backend, name in maintenance)
+    return "\n".join([*([f"{KEY} {colour}"] if colour else []), *lines]) + "\n"
+
+
+def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, Any]:
+    """Read, compare, (check mode ends), act, read back."""
+    options = {**options, "slots": parse_slots(options["slots"] or {})}
+    with contextlib.nullcontext() if check_mode else proxy.directory.locked():
+        seen, kept = proxy.read(), proxy.maintenance()
+        todo = plan(seen, kept, options)
+        if not check_mode:
+            refuse(seen, todo.decision, options["slots"])
+            if todo.changed:
+                apply(proxy, seen, todo, options)
+            try_candidate(options)
+        now = proxy.read() if todo.changed and not check_mode else seen
+    before = {(s.backend, s.name) for s in seen.servers if s.state == "maintenance"}
+    after = (before | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
+    return {
+        "changed": todo.changed,
+        "active": {"before": todo.decision.before, "after": todo.decision.after},
+        "map": {"file": now.file, "runtime": now.runtime},
+        "running": seen.running,
+        "servers": haproxy.table(now.servers),
+        "diff": {"before": picture(seen.file, before), "after": picture(todo.decision.after, after)},
+    }
+
+
+def try_candidate(options: dict[str, Any]) -> None:
+    """After the map is in order, as the configuration names it."""
+    given = options["candidate"]
+    if given:
+        files = [parse_file(entry) for entry in given["files"]]
+        if candidate.changed(options["directory"], files):
+            candidate.require_accepted(
+                Engine(options["engine"]), options["directory"], given["image"], given["user"], files
+            )
+
+
+def parse_slots(slots: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """`slots` in numbers; anything else is refused."""
+    try:
+        parsed = {colour: {name: int(count) for name, count in (of or {}).items()} for colour, of in slots.items()}
+    except (AttributeError, TypeError, ValueError):
+        parsed = {"": {}}
+    if set(parsed) - set(COLOURS) or any(count < 0 for of in parsed.values() for count in of.values()):
+        raise PlatformError(
+            "slots is not colour → service → number of ready slots", "For example {green: {web: 2}, blue: {web: 0}}."
+        )
+    return parsed

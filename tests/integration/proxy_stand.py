@@ -1,0 +1,159 @@
+"""A proxy of the role on this machine's loopback, and small web servers as its slots."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
+
+from tests.support import REPOSITORY, random_name, run_module
+
+
+class Slot(http.server.ThreadingHTTPServer):
+    """A web server that answers with its name and counts what is not a health check."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, name: str, port: int) -> None:
+        self.name, self.hits, self.headers = name, 0, {}
+        super().__init__(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+    server: Slot
+
+    def do_GET(self) -> None:
+        if self.headers["Host"] != "lastro-proxy-check":
+            self.server.hits += 1
+            self.server.headers = dict(self.headers)
+        body = self.server.name.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None: ...
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Stand:
+    """A proxy of the role, and the slots behind it: two blue, two green."""
+
+    def __init__(self, directory: Path) -> None:
+        self.name = random_name()
+        ports = free_ports(7)
+        self.http, self.metrics, self.https = ports[4:]
+        self.ports = {"blue": ports[:2], "green": ports[2:4]}
+        self.directory = directory / "proxy"
+        self.play = directory / "play.yml"
+        self.play.write_text(
+            "- hosts: all\n  connection: local\n  gather_facts: false\n  roles: [lastro.platform.proxy]\n"
+        )
+        self.variables: dict[str, Any] = {
+            "ansible_python_interpreter": sys.executable,
+            "platform_name": self.name,
+            "platform_state_dir": str(directory),
+            "platform_private_address": "127.0.0.1",
+            "proxy_bind_address": "127.0.0.1",
+            "proxy_http_port": self.http,
+            "proxy_https_port": self.https,
+            "proxy_metrics_port": self.metrics,
+            "proxy_drain_seconds": 10,
+            "proxy_check_interval_ms": 300,
+            "proxy_app_hosts": [{"name": "here", "address": "127.0.0.1"}],
+            "proxy_routes": [{"service": "web", "hosts": ["web.example"], "health": "/", "ports": self.ports}],
+        }
+        self.slots = {
+            (colour, slot): Slot(f"{colour}{slot}", port)
+            for colour, of in self.ports.items()
+            for slot, port in enumerate(of)
+        }
+        self.admin = Admin(str(self.directory / "run" / "admin.sock"))
+
+    def role(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        chosen = self.play.with_name("variables.json")
+        chosen.write_text(json.dumps({**self.variables, **variables}))
+        playbook = str(Path(sys.executable).parent / "ansible-playbook")
+        return subprocess.run(
+            [playbook, "-i", "localhost,", "-e", f"@{chosen}", str(self.play), *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, "PATH": f"/usr/bin:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def switch(self, colour: str | None = None, check: bool = False, **options: Any) -> dict[str, Any]:
+        args = {"directory": str(self.directory), **({"colour": colour} if colour else {}), **options}
+        return run_module("proxy_switch", args, check=check, diff=True)
+
+    def get(self, path: str = "/", **headers: str) -> tuple[int, str, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Host": "web.example", **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.getheaders()}
+
+    def file(self) -> str:
+        return (self.directory / "maps" / "colour.map").read_text()
+
+    def states(self) -> dict[str, str]:
+        found = self.switch()["servers"]
+        return {
+            f"{backend}/{server.split(':')[0]}": state for backend, of in found.items() for server, state in of.items()
+        }
+
+    def container(self) -> Any:
+        return docker.from_env().containers.get(f"{self.name}-proxy-haproxy-1")
+
+    def reload(self) -> None:
+        before = self.pid()
+        self.container().kill("USR2")
+        wait_for(lambda: self.pid() not in ("", before))
+
+    def restart(self) -> None:
+        self.container().restart()
+        wait_for(lambda: self.pid() != "")
+
+    def pid(self) -> str:
+        lines = (self.admin.ask("show info") or "").splitlines()
+        return next((line for line in lines if line.startswith("Pid:")), "")
+
+    def rest(self) -> None:
+        """The state every test starts from: blue serves, everything is ready and up."""
+        assert not self.switch("blue", slots={"blue": {"web": 2}, "green": {"web": 2}}).get("failed")
+        wait_for(lambda: set(self.states().values()) == {"up"})
+
+
+def wait_for(condition: Any, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
