@@ -160,15 +160,33 @@ images:
   returned: success
   type: dict
   contains:
-    id: {description: Image ID, empty in check mode while there is no image., type: str}
-    source: {description: V(pulled) or V(built)., type: str}
-    action: {description: "V(none), V(pull) or V(build); V(pull or build) in check mode without an Engine.", type: str}
-    why: {description: The reason for the action., type: str}
-    seconds: {description: How long it took., type: float}
-    entrypoint: {description: The image's ENTRYPOINT; only with O(images[].inspect)., type: list}
-    cmd: {description: The image's CMD; only with O(images[].inspect)., type: list}
-    user: {description: The image's USER; only with O(images[].inspect)., type: str}
-    shell: {description: Whether there is a C(/bin/sh); only with O(images[].inspect)., type: bool}
+    id:
+      description: Image ID, empty in check mode while there is no image.
+      type: str
+    source:
+      description: V(pulled) or V(built).
+      type: str
+    action:
+      description: V(none), V(pull) or V(build), and V(pull or build) in check mode without an Engine.
+      type: str
+    why:
+      description: The reason for the action.
+      type: str
+    seconds:
+      description: How long it took.
+      type: float
+    entrypoint:
+      description: The image's ENTRYPOINT, with O(images[].inspect).
+      type: list
+    cmd:
+      description: The image's CMD, with O(images[].inspect).
+      type: list
+    user:
+      description: The image's USER, with O(images[].inspect).
+      type: str
+    shell:
+      description: Whether there is a C(/bin/sh), with O(images[].inspect).
+      type: bool
   sample:
     lastro/redis:8: {id: "sha256:0123", source: built, action: none, why: its recipe is unchanged, seconds: 0.0}
 """
@@ -269,7 +287,7 @@ def _with_hash(image: Image) -> Image:
     return image
 
 
-def main() -> None:
+def argument_spec() -> dict[str, Any]:
     text: dict[str, Any] = {"type": "str"}
     flag: dict[str, Any] = {"type": "bool", "default": False}
     names: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -280,22 +298,23 @@ def main() -> None:
         **dict.fromkeys(("site", "inspect"), flag),
         "from": names,
     }
-    module = AnsibleModule(
-        argument_spec={
-            "images": {"type": "list", "elements": "dict", "required": True, "options": image},
-            "only": names,
-            "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "auto"},
-            "extra_ca": {"type": "str", "default": "auto"},
-            "package_sources": names,
-            "build_args": {"type": "dict", "default": {}},
-            "revision": {"type": "str", "default": ""},
-            "free_bytes": {"type": "int", "default": 3 * 2**30},
-            "work_dir": {"type": "path", "default": "/var/lib/lastro/.images"},
-            "plan_only": flag,
-            "progress": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
+    return {
+        "images": {"type": "list", "elements": "dict", "required": True, "options": image},
+        "only": names,
+        "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "auto"},
+        "extra_ca": {"type": "str", "default": "auto"},
+        "package_sources": names,
+        "build_args": {"type": "dict", "default": {}},
+        "revision": {"type": "str", "default": ""},
+        "free_bytes": {"type": "int", "default": 3 * 2**30},
+        "work_dir": {"type": "path", "default": "/var/lib/lastro/.images"},
+        "plan_only": flag,
+        "progress": {"type": "path"},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
         wanted = Wanted(module.params, "/var/run/docker.sock")
         looking = module.check_mode or module.params["plan_only"]
