@@ -219,3 +219,22 @@ def start_servers(world: World) -> None:
             *("--aclfile", "/tls/users.acl", "--save", ""),
         ),
     )
+
+
+def run_job(web: Container, world: World, body: Any, **headers: str) -> dict[str, Any]:
+    created = web.request("POST", "/jobs", body, headers={**world.key("client"), **headers})
+    assert created.status == 202, created.body
+    path = f"/jobs/{created.json['id']}"
+    job: dict[str, Any] = {}
+
+    def finished() -> bool:
+        job.update(web.get(path, headers=world.key("client")).json)
+        return bool(job["state"] == "done" or job["attempts"] == 3)
+
+    eventually(finished, f"job finished, last seen {job}")
+    return job
+
+
+def metric(web: Container, name: str) -> float:
+    lines = web.get("/metrics").body.decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)

@@ -13,7 +13,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -26,6 +25,8 @@ from tests.integration.reference_app import (
     World,
     docker,
     eventually,
+    metric,
+    run_job,
     server_files,
     start_servers,
     write_secrets,
@@ -72,25 +73,6 @@ def web(migrated: World) -> Container:
 def worker(migrated: World) -> Container:
     options = migrated.app_options()
     return migrated.start("worker", migrated.image, *options, command=("python3", "-m", "reference_app.worker"))
-
-
-def run_job(web: Container, world: World, body: Any, **headers: str) -> dict[str, Any]:
-    created = web.request("POST", "/jobs", body, headers={**world.key("client"), **headers})
-    assert created.status == 202, created.body
-    path = f"/jobs/{created.json['id']}"
-    job: dict[str, Any] = {}
-
-    def finished() -> bool:
-        job.update(web.get(path, headers=world.key("client")).json)
-        return bool(job["state"] == "done" or job["attempts"] == 3)
-
-    eventually(finished, f"job finished, last seen {job}")
-    return job
-
-
-def metric(web: Container, name: str) -> float:
-    lines = web.get("/metrics").body.decode().splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
 
 
 def test_unit_tests_pass_in_the_image(world: World) -> None:
@@ -229,6 +211,24 @@ def test_job_flow_keeps_one_trace(migrated: World, web: Container, worker: Conta
     for container in (web, worker):
         assert "trace-of-this-test" in {entry["trace_id"] for entry in container.log_entries()}
     assert web.get(f"/jobs/{job['id']}", headers={"x-api-key": "wrong"}).status == 401
+
+
+def test_spans_of_request_and_job_are_one_trace(migrated: World) -> None:
+    mount = ("--volume", f"{APP / 'tests'}:/app/tests:ro", "--network-alias", "otlp")
+    sink = migrated.start("otlp", migrated.image, *HARDENED, *mount, command=("python3", "-m", "tests.otlp_sink"))
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otlp:4318",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "APP_QUEUE": "otlp",
+    }
+    command = ("python3", "-m", "reference_app.worker")
+    migrated.start("worker-otlp", migrated.image, *migrated.app_options(**settings), command=command)
+    job = run_job(migrated.web(**settings), migrated, {"values": [1]})
+
+    def spans() -> set[str]:
+        return {entry["name"] for entry in sink.log_entries() if entry["trace_id"] == job["trace_id"]}
+
+    eventually(lambda: {"POST /jobs", "process job"} <= spans(), "both spans", evidence=sink.logs)
 
 
 def test_retries_and_dead_letters_are_counted(migrated: World, web: Container, worker: Container) -> None:
