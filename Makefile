@@ -34,7 +34,7 @@ logs: ## Follow the logs of all containers (SERVICE=web for one)
 	@scripts/logs $(SERVICE)
 
 destroy: .venv/.complete ## Remove everything but data (DATA=yes removes data and secrets too)
-	@$(PLAY) playbooks/destroy.yml $(if $(filter yes,$(DATA)),-e destroy_data=true)
+	@$(PLAY) playbooks/destroy.yml $(if $(filter yes,$(DATA)),-e platform_destroy_data=true)
 
 test: .venv/.complete ## The gate: lint, unit, integration, molecule, end to end (at most 40 minutes)
 	@scripts/gate

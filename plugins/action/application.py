@@ -45,19 +45,19 @@ class ActionModule(ActionBase):
         _validated, arguments = self.validate_argument_spec(_SPEC)
         try:
             application, directory = load(arguments)
-            result.update(outline(application, directory))
-            result.update(_compiled(application, directory, arguments))
+            compiled = {**outline(application, directory), **_compiled(application, directory, arguments)}
         except PlatformError as error:
             return {**result, "failed": True, "msg": str(error)}
         # Everything in here may hold a secret: nothing of it is printed at any verbosity.
-        return {**result, "changed": False, "_ansible_no_log": True}
+        return {**result, **compiled, "changed": False, "_ansible_no_log": True}
 
 
 def _compiled(application: Application, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
     inputs = Inputs(
         secrets=arguments["secrets"],
         secrets_for=arguments["secrets_for"],
-        images=arguments["images"],
+        # In check mode an image that is not there yet has no ID, and nothing is known of it.
+        images={name: image for name, image in arguments["images"].items() if image.get("id")},
         ca=arguments["ca"],
         read=lambda path: _read(os.path.join(directory, path)),
         list_files=lambda path: _list_files(os.path.join(directory, path)),

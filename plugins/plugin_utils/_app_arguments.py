@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import as_text
 
 
 def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
@@ -25,10 +26,12 @@ def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
         raise PlatformError(
             f"The Compose file {path} can't be read: {error.strerror}", "Correct app_compose_file."
         ) from error
+    except UnicodeDecodeError as error:
+        raise PlatformError(f"The Compose file {path} is not text in UTF-8", "Save it as UTF-8.") from error
     release = str(arguments.get("release") or "")
     environment = str(arguments.get("environment") or "")
     variables = {"APP_RELEASE": release, "APP_ENVIRONMENT": environment}
-    given = {str(key): str(value) for key, value in (arguments.get("env") or {}).items()}
+    given = {str(key): as_text(value) for key, value in (arguments.get("env") or {}).items()}
     source = Source(text, os.path.basename(path), {**{k: v for k, v in variables.items() if v}, **given})
     settings = Settings(
         platform=str(arguments["platform"]),
@@ -52,6 +55,7 @@ def outline(application: Application, directory: str) -> dict[str, Any]:
         "routes": application.routes(),
         "replicas": application.replicas(),
         "secrets": application.secret_names(),
+        "probes": application.probes(),
         "provided": application.provided,
         "dropped": application.dropped,
         "services": {

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fresh machine for the main job: bare Debian with Python, git and make, and a clone of the working tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab import host as lab
+from tests.lab.image import Variant
+from tests.support import REPOSITORY, random_name
+
+CLONE = "/home/operator/platform"
+SECRETS = "/var/lib/lastro/lastro/secrets"
+
+
+class Machine:
+    """A bare nested host with a clone in it."""
+
+    def __init__(self, host: lab.Host) -> None:
+        self.host = host
+        self.clone = CLONE
+
+    def run(self, command: str, timeout: float = 900, check: bool = True) -> str:
+        """Run a shell command in the clone; what it printed, both streams."""
+        done = self.attempt(command, timeout)
+        assert not check or done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def attempt(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/usr/bin/docker", "exec", "--workdir", self.clone, self.host.name, "bash", "-c", command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def copy_clone(self, target: str) -> None:
+        """What git would give a new user, with what is not committed yet."""
+        files = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+        ).stdout
+        tar = subprocess.Popen(
+            ["tar", "--create", "--null", "--files-from=-", "--ignore-failed-read"],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        unpack = [
+            "/usr/bin/docker",
+            "exec",
+            "-i",
+            self.host.name,
+            "bash",
+            "-c",
+            f"mkdir -p {target} && tar -xC {target} --no-same-owner",
+        ]
+        receive = subprocess.Popen(unpack, stdin=tar.stdout)
+        assert tar.stdin
+        tar.stdin.write(files)
+        tar.stdin.close()
+        assert tar.wait() == 0
+        assert receive.wait() == 0
+
+    def play(self, arguments: str = "", timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """`ansible-playbook playbooks/deploy.yml`, as README gives it."""
+        return self.attempt(f".venv/bin/ansible-playbook playbooks/deploy.yml -i inventories/dev {arguments}", timeout)
+
+    def get(self, path: str, port: int = 8080) -> Any:
+        return json.loads(self.run(f"curl -fsS http://localhost:{port}{path}"))
+
+    def secrets(self) -> dict[str, str]:
+        """Every secret that the first deploy made, by file."""
+        text = self.run(f"cd {SECRETS} && for f in *; do [ -f $f ] && printf '%s %s\\n' $f \"$(cat $f)\"; done; true")
+        found = dict(line.split(" ", 1) for line in text.splitlines() if " " in line and not line.startswith("."))
+        return {name: value for name, value in found.items() if len(value) >= 16}
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    name = random_name("lt-e2e-")
+    host = lab.up(name, Variant("trixie", "systemd", False))
+    made = Machine(host)
+    made.clone = "/"
+    made.run(
+        "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git make curl >/dev/null"
+        " && rm -rf /var/lib/apt/lists/*"
+    )
+    made.copy_clone(CLONE)
+    made.clone = CLONE
+    yield made
+    lab.down(name)
