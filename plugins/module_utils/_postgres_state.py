@@ -135,13 +135,14 @@ SELECT ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
 
 _PENDING = "SELECT name::text AS name, setting AS value FROM pg_settings WHERE pending_restart ORDER BY name"
 
-_REFUSED = """
-SELECT COALESCE(name, 'postgresql.conf, line ' || sourceline) || ': ' || error AS problem
-  FROM pg_file_settings f
- WHERE error IS NOT NULL AND NOT EXISTS (SELECT FROM pg_settings s WHERE s.name = f.name AND s.pending_restart)
- UNION ALL
-SELECT 'pg_hba.conf, line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL
+# Reading the files like this also makes `pending_restart` of this session that of the files as they are now,
+# whether or not the server has come to reload them.
+_FILE_ERRORS = """
+SELECT name::text AS name, COALESCE(name, 'postgresql.conf, line ' || sourceline) || ': ' || error AS problem
+  FROM pg_file_settings WHERE error IS NOT NULL
 """
+
+_HBA_ERRORS = "SELECT 'pg_hba.conf, line ' || line_number || ': ' || error AS problem FROM pg_hba_file_rules WHERE error IS NOT NULL"
 
 
 def read_facts(query: Query, extensions: Iterable[str]) -> Facts:
@@ -208,7 +209,11 @@ def read_pending(query: Query) -> list[dict[str, str]]:
 
 def read_refused(query: Query) -> list[str]:
     """Lines of the configuration files that the server did not take; for superusers only."""
-    return [row["problem"] for row in query(_REFUSED)]
+    errors = query(_FILE_ERRORS)
+    pending = {row["name"] for row in read_pending(query)}
+    return [row["problem"] for row in errors if row["name"] not in pending] + [
+        row["problem"] for row in query(_HBA_ERRORS)
+    ]
 
 
 def _pair(grant: list[str]) -> Grant:

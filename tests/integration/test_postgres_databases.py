@@ -369,19 +369,18 @@ def test_check_mode_without_a_server_says_what_would_be(wanted: dict[str, Any]) 
 
 
 def test_settings_that_wait_for_a_restart_are_reported_and_wrong_ones_refused(server: Server) -> None:
+    # No reload, as one that was just asked for may not have happened yet.
     try:
         server.more.write_text("max_connections = 77\nwork_mem = '5MB'\n")
-        docker("kill", "--signal", "HUP", server.name)
-        time.sleep(0.5)
-        result = server.run()
-        assert result["pending_restart"] == [{"name": "max_connections", "value": "100"}]
+        assert server.run()["pending_restart"] == [{"name": "max_connections", "value": "100"}]
         server.more.write_text("work_mem = 'a lot'\n")
-        docker("kill", "--signal", "HUP", server.name)
-        time.sleep(0.5)
         assert "did not take its configuration: work_mem" in server.run()["msg"]
+        server.more.write_text("max_connections = 'many'\n")
+        assert "did not take its configuration: max_connections" in server.run()["msg"]
+        server.more.write_text("no_such_thing = 1\n")
+        assert "did not take its configuration: no_such_thing" in server.run()["msg"]
     finally:
         server.more.write_text("")
-        docker("kill", "--signal", "HUP", server.name)
 
 
 def test_only_checking_changes_nothing(server: Server, wanted: dict[str, Any]) -> None:
