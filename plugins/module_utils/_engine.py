@@ -13,6 +13,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -24,7 +25,7 @@ API = "/v1.41"
 
 
 class EngineError(PlatformError):
-    """The Engine refused a request (`status` is its HTTP status) or could not be reached (`status` 0)."""
+    """The Engine refused a request (`status` is its HTTP status), is not there (0), or did not answer (504)."""
 
     def __init__(self, status: int, problem: str, cure: str = "") -> None:
         self.status = status
@@ -129,6 +130,8 @@ class Engine:
         connection, answer = self._open(method, path, query, data, headers)
         try:
             return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failed(error) from error
         finally:
             connection.close()
 
@@ -141,18 +144,23 @@ class Engine:
         try:
             connection.request(method, target, body=body, headers=headers)
             answer = connection.getresponse()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise EngineError(
-                0,
-                f"The Docker Engine does not answer on {self.path}: {error}",
-                "Start it (`service docker start`), or let the role lastro.platform.docker install it.",
-            ) from error
+            raise self._failed(error) from error
         if answer.status >= 400:
             raw = answer.read()
             connection.close()
             raise EngineError(answer.status, f"Docker Engine, {method} {path}: {_message(raw, answer.status)}")
         return connection, answer
+
+    def _failed(self, error: Exception) -> EngineError:
+        problem = f"The Docker Engine does not answer on {self.path}: {error}"
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            return EngineError(
+                0, problem, "Start it (`service docker start`), or let the role lastro.platform.docker install it."
+            )
+        # It hangs, broke off, or does not let us in: nobody may take that for a host on which nothing runs.
+        return EngineError(HTTPStatus.GATEWAY_TIMEOUT, problem, "Look at its journal, and run this as root.")
 
 
 def demultiplex(raw: bytes) -> bytes:

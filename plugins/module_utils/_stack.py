@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os.path
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -127,6 +128,7 @@ def desired_services(
                 f"Service {service.name} depends on {', '.join(missing)}, which is not in `compose`",
                 "Take the entry out of depends_on or add the service.",
             )
+    layers(found, {service.name for service in found})  # a circle is refused before anything is written
     return found
 
 
@@ -228,17 +230,21 @@ def _reload(service: str, rule: Any) -> Reload:
             f"Service {service}: x-platform.reload wants a list of entries with `files` and `signal` or `command`",
             "Example: [{files: [config/haproxy.cfg], signal: USR2}].",
         )
-    signals = rule.get("signal") or []
+    signals = rule.get("signal", [])
     command = rule.get("command") or []
-    if bool(signals) == bool(command):
+    if (signals not in ([], "", None)) == bool(command):
         raise PlatformError(
             f"Service {service}: x-platform.reload names either `signal` or `command`", "Give one of them."
         )
     return Reload(
-        files=tuple(map(str, rule["files"])),
-        signals=(signals,) if isinstance(signals, str) else tuple(map(str, signals)),
-        command=tuple(map(str, command)),
+        files=tuple(_several(rule["files"])),
+        signals=tuple(_several(signals)),
+        command=tuple(shlex.split(command) if isinstance(command, str) else map(str, command)),
     )
+
+
+def _several(value: Any) -> list[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
 
 
 def _replicas(spec: Mapping[str, Any]) -> int:
@@ -305,12 +311,16 @@ def _plan_one(service: Service, reality: Reality, loaded: Mapping[str, str]) -> 
         return Action(service.name, "recreate" if kept else "create", why, cause, by_hand + extra)
     if why:
         return Action(service.name, "recreate", why, cause, extra)
+    # A copy that runs on takes up changed files by a reload, also where its fellow has to be started.
+    again = due if any(c.state == "running" for c in kept) else ()
     if len(kept) < service.replicas:
         why = f"{len(kept)} of {service.replicas} containers are there" if kept else "not there yet"
-        return Action(service.name, "create", why, "damage", extra)
+        return Action(service.name, "create", why, "damage", extra, again)
     stopped = [c for c in kept if not _good(service, c)]
     if stopped:
-        return Action(service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", "damage", extra)
+        return Action(
+            service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", "damage", extra, again
+        )
     if due:
         return Action(service.name, "reload", f"changed: {', '.join(changed)}", "version", extra, due)
     if extra:
@@ -366,33 +376,3 @@ def _ancestors(services: Mapping[str, Service], name: str) -> set[str]:
             found.add(parent)
             queue += list(services[parent].depends_on)
     return found
-
-
-def labelled(compose: Mapping[str, Any], services: Iterable[Service]) -> dict[str, Any]:
-    """The compose dict as Compose gets it: with our labels, every `$` doubled so that it stays a `$`."""
-    by_name = {service.name: service for service in services}
-    result = dict(compose)
-    result["services"] = {
-        name: {**spec, "labels": _labels(spec.get("labels"), by_name[str(name)])}
-        for name, spec in compose["services"].items()
-    }
-    escaped: dict[str, Any] = _escape(result)
-    return escaped
-
-
-def _labels(given: Any, service: Service) -> dict[str, str]:
-    if isinstance(given, Mapping):
-        own = {str(key): str(value) for key, value in given.items()}
-    else:
-        own = dict(str(entry).partition("=")[::2] for entry in given or [])
-    return {**own, LABEL_DEFINITION: service.definition, LABEL_FILES: service.files}
-
-
-def _escape(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, Mapping):
-        return {key: _escape(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_escape(item) for item in value]
-    return value

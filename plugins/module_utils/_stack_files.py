@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,23 +79,21 @@ def _inside(path: str) -> None:
 
 def parse_owner(path: str, owner: str | None) -> tuple[int, int]:
     """`uid:gid` in numbers: names mean different people inside a container and on its host."""
-    uid, _, gid = (owner or "0:0").partition(":")
-    try:
-        return int(uid), int(gid or uid)
-    except ValueError:
+    found = re.fullmatch(r"([0-9]+)(?::([0-9]+))?", owner or "0:0")
+    if not found:
         raise PlatformError(
             f"The owner {owner!r} of {path} is not numeric", 'Give it as "uid:gid", for example "999:999".'
-        ) from None
+        )
+    return int(found[1]), int(found[2] or found[1])
 
 
 def parse_mode(path: str, mode: str) -> int:
-    """An octal mode given as a string."""
-    try:
-        return int(str(mode), 8)
-    except ValueError:
+    """An octal mode given as a string. Unquoted, YAML makes 0644 the number 420, which is octal too but means another mode."""
+    if not re.fullmatch("0[0-7]{3,4}", str(mode)):
         raise PlatformError(
-            f"The mode {mode!r} of {path} is not octal", 'Give it as a string, for example "0444".'
-        ) from None
+            f"The mode {mode!r} of {path} is not octal", 'Give it as a string with a leading 0, for example "0444".'
+        )
+    return int(str(mode), 8)
 
 
 def with_secret_directories(files: list[ManagedFile], directories: list[ManagedDirectory]) -> list[ManagedDirectory]:
@@ -131,6 +130,10 @@ class StackDirectory:
                 return handle.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except IsADirectoryError:
+            # What the Engine leaves where the source of a bind mount was missing.
+            place = os.path.join(self.path, path)
+            raise PlatformError(f"{place} is a directory and should be a file", "Remove it: `rmdir`.") from None
 
     def differs(self, file: ManagedFile) -> str:
         """Why a file has to be written: `new`, `content`, `mode`, `owner`; empty when it is right."""
@@ -152,14 +155,24 @@ class StackDirectory:
             return "mode"
         return "owner" if (found.st_uid, found.st_gid) != (thing.uid, thing.gid) else ""
 
+    def _place(self, path: str) -> str:
+        """Where a directory is; a link in it, which a container may have made, must not lead root elsewhere."""
+        place = os.path.normpath(os.path.join(os.path.realpath(self.path), path))
+        if os.path.realpath(place) != place:
+            raise PlatformError(
+                f"{os.path.join(self.path, path)} leads through a symbolic link to {os.path.realpath(place)}",
+                "Remove the link, and find out who made it.",
+            )
+        return place
+
     def ensure(self, directory: ManagedDirectory) -> None:
-        path = os.path.join(self.path, directory.path)
+        path = self._place(directory.path)
         os.makedirs(path, exist_ok=True)
         os.chown(path, directory.uid, directory.gid)
         os.chmod(path, directory.mode)
 
     def write(self, file: ManagedFile) -> None:
-        path = os.path.join(self.path, file.path)
+        path = os.path.join(self._place(os.path.dirname(file.path)), os.path.basename(file.path))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         new = f"{path}.new"
         with contextlib.suppress(FileNotFoundError):

@@ -20,9 +20,9 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack import (
     Reality,
     Service,
     desired_services,
-    labelled,
     plan,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._stack_document import labelled
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import (
     COMPOSE,
     RECORD,
