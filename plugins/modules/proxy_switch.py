@@ -136,7 +136,9 @@ running:
   returned: success
   sample: true
 servers:
-  description: State of each server at the end, as backend → server → C(up), C(unchecked), C(down), C(drain) or C(maintenance).
+  description:
+    - State of each server at the end, as backend → server → C(up), C(down), C(drain) or C(maintenance).
+    - C(unchecked) counts as up for HAProxy, but no passed check stands behind it.
   type: dict
   returned: success
   sample: {web_blue: {"dev-0:18000": up, "dev-1:18001": maintenance}}

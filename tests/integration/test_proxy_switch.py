@@ -138,12 +138,13 @@ def test_a_service_without_a_ready_server_is_refused(proxy: Stand) -> None:
     assert "web_green has no server that is ready" in result["msg"]
     # The same call that makes them ready waits for their first check and switches.
     assert proxy.switch("green", slots={"green": {"web": 2}, "blue": {"web": 0}})["active"]["after"] == "green"
-    assert proxy.states() == {
+    wanted = {
         "web_blue/here-0": "maintenance",
         "web_blue/here-1": "maintenance",
         "web_green/here-0": "up",
         "web_green/here-1": "up",
     }
+    wait_for(lambda: proxy.states() == wanted)
 
 
 def test_a_value_without_backend_answers_503_of_its_own(proxy: Stand) -> None:
