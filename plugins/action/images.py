@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         try:
-            arguments["images"] = [_located(item) for item in arguments.get("images") or []]
+            arguments["images"] = [self._located(item) for item in arguments.get("images") or []]
         except PlatformError as error:
             return {**result, "failed": True, "msg": str(error)}
         looking = bool(self._task.check_mode)
@@ -57,6 +57,14 @@ class ActionModule(ActionBase):
         finally:
             self._remove_tmp_path(folder, force=True)
         return {**result, **made, "diff": made.get("diff") or seen.get("diff")}
+
+    def _located(self, item: dict[str, Any]) -> dict[str, Any]:
+        """The item with the content hash of its directory on the controller, which the module compares."""
+        if not item.get("context_local"):
+            return item
+        # A relative path is meant from the playbook, as everywhere in Ansible.
+        directory = self._loader.path_dwim(item["context_local"])
+        return {**item, "context_local": directory, "context": directory, "context_hash": context_hash(Path(directory))}
 
     def _sent(self, item: dict[str, Any], folder: str, missing: list[str]) -> dict[str, Any]:
         """The item with its context on the host; a directory of the host itself is used where it is."""
@@ -106,10 +114,3 @@ class ActionModule(ActionBase):
                 continue  # A banner of the login shell.
             display.display(f"{host}: {event['image']} {event['seconds']:>4} s  {event['text']}")
         return shown + len((text + newline).encode())
-
-
-def _located(item: dict[str, Any]) -> dict[str, Any]:
-    """The item with the content hash of its directory on the controller, which the module compares."""
-    if not item.get("context_local"):
-        return item
-    return {**item, "context": item["context_local"], "context_hash": context_hash(Path(item["context_local"]))}

@@ -353,13 +353,14 @@ def proxy_environment() -> dict[str, str]:
 
 def build_error(name: str, step: str, output: list[str], message: str) -> PlatformError:
     """The failure of one image: where, what, the last lines, and what to do."""
-    # Colours, and dpkg's counting up to 100 %, would push the reason out of the last lines.
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in output]
-    last = "\n".join([line for line in lines if not re.match(r"\(Reading database \.\.\. \d*%?$", line)][-ERROR_LINES:])
+    # Colours, the Engine's own remarks, and dpkg's counting to 100 % would push the reason out of the last lines.
+    noise = r" ---> |Removing intermediate container|\(Reading database \.\.\. \d*%?$"
+    lines = [line for line in (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in output) if not re.match(noise, line)]
     # The Engine repeats the command, which `step` names already.
     reason = re.sub(r"^The command '.*' returned", "the command returned", message.strip(), flags=re.DOTALL)
     cure = "Correct the recipe or the package source it names; what is built already is kept."
-    return PlatformError(f"{name} could not be built, at {step[:STEP_WIDTH]}: {reason}\n{last}\n", cure)
+    last = "".join(f"\n{line}" for line in lines[-ERROR_LINES:])
+    return PlatformError(f"{name} could not be built, at {step[:STEP_WIDTH]}: {reason.rstrip('.')}. {cure}{last}")
 
 
 def pull_error(name: str, upstream: Reference, message: str) -> PlatformError:
