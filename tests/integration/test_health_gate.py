@@ -74,12 +74,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def containers(certificate: Path) -> Iterator[dict[str, Any]]:
     """A Postgres and a Redis of the platform's own images; ports are the Engine's choice."""
     client = docker.from_env()
+    (certificate / "password").write_text(PASSWORD)
     names = {"postgres": random_name(), "redis": random_name()}
     started = [
         client.containers.run(
             "lastro/postgres:17",
             name=names["postgres"],
-            environment={"POSTGRES_PASSWORD": PASSWORD},
+            environment={"POSTGRES_PASSWORD_FILE": "/tls/password"},
+            volumes={str(certificate): {"bind": "/tls", "mode": "ro"}},
             tmpfs={"/var/lib/postgresql/data": "uid=999,gid=999"},
             ports={"5432/tcp": ("127.0.0.1", None)},
             detach=True,
