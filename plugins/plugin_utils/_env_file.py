@@ -43,6 +43,6 @@ def parse_env_file(text: str, name: str, source: Source) -> dict[str, str]:
                 r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), found["double"] or "", flags=re.DOTALL
             )
             # A dollar that begins no variable is one here, as in Compose; in the Compose file it is an error.
-            literal = re.sub(r"\$\$|\$(?![A-Za-z_{])", "$$$$", value)
+            literal = re.sub(r"\$\$|\$(?![A-Za-z_{])", "$$", value)
             values[found["name"]] = source.expand(literal, where, values)
     return values
