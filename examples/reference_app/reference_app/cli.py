@@ -64,12 +64,6 @@ def run_probe_job(settings: Settings, arguments: argparse.Namespace) -> dict[str
     return {"status": "ok", "worker": jobs.probe(settings, arguments.timeout)}
 
 
-def run_worker_health(settings: Settings, _: argparse.Namespace) -> dict[str, object]:
-    if not jobs.worker_is_alive(settings):
-        raise CheckFailed("no worker of this host sent a heartbeat lately")
-    return {"status": "ok"}
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="reference_app.cli", description="Commands of the reference application.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -85,7 +79,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("seed", "add the seeds that are missing", run_seed, "DATABASE_URL")
     add("migrate-seed", "both, in this order", run_migrate_seed, "DATABASE_URL")
     add("healthcheck", "database answers, migrated, seeded", run_healthcheck, "DATABASE_URL")
-    add("worker-health", "the worker in this container is alive", run_worker_health, "REDIS_URL")
     probe = add("probe-job", "have a worker of this release process a job", run_probe_job, "REDIS_URL")
     probe.add_argument("--timeout", type=_seconds, default=15.0, help="seconds to wait (15)")
     return parser.parse_args(arguments)

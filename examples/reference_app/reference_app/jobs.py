@@ -138,16 +138,3 @@ def _withdraw(job: QueueJob) -> None:
     """Take an unanswered probe off the queue, so that a late worker does not work through old probes."""
     job.cancel()
     job.delete()
-
-
-def worker_is_alive(settings: Settings) -> bool:
-    """Whether a worker of this very host registered itself and sent a heartbeat lately."""
-    settings.require("REDIS_URL")
-    now = datetime.now(UTC)
-    for worker in Worker.all(connection=connect_redis(settings.redis_url)):
-        if worker.hostname != socket.gethostname() or not worker.last_heartbeat:
-            continue
-        # While idle a worker sends its heartbeat only when a blocking read of the queue ends.
-        if (now - worker.last_heartbeat.replace(tzinfo=UTC)).total_seconds() < worker.worker_ttl:
-            return True
-    return False
