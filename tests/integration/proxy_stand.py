@@ -52,6 +52,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
     def log_message(self, *args: Any) -> None: ...
 
 
@@ -114,10 +118,12 @@ class Stand:
         args = {"directory": str(self.directory), **({"colour": colour} if colour else {}), **options}
         return run_module("proxy_switch", args, check=check, diff=True)
 
-    def get(self, path: str = "/", **headers: str) -> tuple[int, str, dict[str, str]]:
+    def get(
+        self, path: str = "/", method: str = "GET", body: str | None = None, **headers: str
+    ) -> tuple[int, str, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", path, headers={"Host": "web.example", **headers})
+            connection.request(method, path, body, headers={"Host": "web.example", **headers})
             answer = connection.getresponse()
             return answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.getheaders()}
 

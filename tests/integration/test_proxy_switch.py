@@ -160,6 +160,17 @@ def test_a_value_without_backend_answers_503_of_its_own(proxy: Stand) -> None:
     assert proxy.get()[0] == 200
 
 
+def test_a_slot_that_dies_costs_no_request(proxy: Stand) -> None:
+    """Before any health check has noticed: what never arrived is sent to another slot, also when it is a POST."""
+    slot = proxy.slots["blue", 1]
+    slot.stop()
+    try:
+        answers = [proxy.get(method=method, body="x")[:2] for _ in range(10) for method in ("GET", "POST")]
+    finally:
+        proxy.slots["blue", 1] = Slot(slot.name, proxy.ports["blue"][1])
+    assert set(answers) == {(200, "blue0")}
+
+
 def test_the_proxy_says_who_answered(proxy: Stand) -> None:
     assert (proxy.get(Host="other.example")[0], proxy.get(Host="other.example")[2]["x-lastro-proxy"]) == (
         404,
