@@ -1,0 +1,85 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
+    """Rows as text in columns, as wide as their longest entry."""
+    lines = [[str(cell) for cell in row] for row in [list(header), *rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def status_table(status: Mapping[str, Any], host: str, published: Mapping[str, Any] | None = None) -> str:
+    """What M(lastro.platform.platform_status) found, for people. `published` are addresses by service that containers do not show."""
+    rows = []
+    for row in status["services"]:
+        name = row["service"] if row["group"] == row["service"] else f"{row['service']} ({row['group']})"
+        copies = f" {row['running']}/{row['total']}" if row["total"] > 1 or row["running"] != row["total"] else ""
+        version = row["release"] or row["image"].rpartition(":")[2]
+        addresses = (published or {}).get(row["service"]) or ", ".join(_ranges(row["addresses"]))
+        rows.append([name, row["state"] + copies + (", idle" if row["idle"] else ""), version, addresses or "-"])
+    return table(rows or [["-", "nothing runs", "-", "-"]], ["SERVICE", "STATE", "VERSION", f"ADDRESS on {host}"])
+
+
+def _ranges(addresses: Iterable[str]) -> list[str]:
+    """Neighbouring ports of one address written as a range."""
+    ranges: list[tuple[str, int, int]] = []
+    for address in sorted(addresses, key=lambda a: (a.rpartition(":")[0], int(a.rpartition(":")[2]))):
+        ip, _, port = address.rpartition(":")
+        if ranges and ranges[-1][0] == ip and ranges[-1][2] + 1 == int(port):
+            ranges[-1] = (ip, ranges[-1][1], int(port))
+        else:
+            ranges.append((ip, int(port), int(port)))
+    return [f"{ip}:{first}" if first == last else f"{ip}:{first}-{last}" for ip, first, last in ranges]
+
+
+def status_checklist(
+    status: Mapping[str, Any], release: str, secrets: Iterable[str], given: Mapping[str, Any], health: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """The checklist of a first deploy: what is done (true), what is not (false), and what could not be looked at (null)."""
+    missing = sorted(name for name in secrets if not given.get(name))
+    jobs = status["jobs"]
+    failed = [job for job in jobs if job["state"] != "exited 0"]
+    other = sorted({job["release"] for job in jobs if job["release"] not in ("", release)})
+    services = status["services"]
+    bad = [row["service"] for row in services if row["state"] not in ("healthy", "running") or row["running"] < row["total"]]
+    items = [
+        ("secrets referenced", not missing, f"missing: {', '.join(missing)}" if missing else ""),
+        ("persistent volumes", bool(status["volumes"]), ", ".join(status["volumes"])),
+        ("migrations and seeds applied", _all_ended(jobs, failed), _jobs_detail(jobs, failed, other)),
+        ("every service well", bool(services) and not bad, ", ".join(bad)),
+    ]
+    for probe in status["probes"]:
+        items.append((f"{probe['service']} does its work", bool(probe["ok"]), probe["answer"]))
+    checks = list((health or {}).get("checks", []))
+    unwell = [check["name"] for check in checks if not check["ok"]]
+    items.append(("checks through the proxy green", (not unwell) if checks else None, ", ".join(unwell)))
+    return [{"item": item, "done": done, "detail": detail} for item, done, detail in items]
+
+
+def _all_ended(jobs: list[Mapping[str, Any]], failed: list[Mapping[str, Any]]) -> bool | None:
+    return None if not jobs else not failed
+
+
+def _jobs_detail(jobs: list[Mapping[str, Any]], failed: list[Mapping[str, Any]], other: list[str]) -> str:
+    if failed:
+        return ", ".join(f"{job['service']}: {job['state']}" for job in failed)
+    return f"by release {', '.join(other)}" if other else "" if jobs else "no such job"
+
+
+def checklist_text(items: Iterable[Mapping[str, Any]]) -> str:
+    """The checklist for people."""
+    marks = {True: "yes", False: "NO", None: "-"}
+    return table([[marks[item["done"]], item["item"], item["detail"]] for item in items], ["DONE", "WHAT", ""])
+
+
+class FilterModule:
+    """How the state of a platform is shown."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"status_table": status_table, "status_checklist": status_checklist, "checklist_text": checklist_text}
