@@ -57,9 +57,9 @@ def compose_version(run: Run) -> str | None:
     return None
 
 
-def wanted(run: Run, source: str, repository: decide.Repository | None) -> decide.Installation:
+def wanted(run: Run, there: decide.Parts, source: str, repository: decide.Repository | None) -> decide.Installation:
     """What has to be installed; asks apt about its sources only where something is missing."""
-    host, there = decide.release(_read("/etc/os-release")), parts(run)
+    host = decide.release(_read("/etc/os-release"))
     pinned = os.path.exists(decide.SOURCES.format("compose"))
     missing = not (there.engine and there.client and there.iptables and there.apparmor is not False)
     suites: dict[str, str] = {}

@@ -34,6 +34,7 @@ class Reconciler:
         self.actions: list[Action] = []
         self.diff: list[dict[str, str]] = []
         self.pending = ""
+        self.compose: str | None = None
 
     def do(self, action: str, item: str, why: str) -> bool:
         """Note an action; whether it is to be done now."""
@@ -50,12 +51,11 @@ class Reconciler:
 
     def check_compose(self) -> str | None:
         """Version of the Compose plugin; PlatformError where nothing here made or will make it good enough."""
-        found = packages.compose_version(self.run)
         if self.really or self.options["source"] == "none":
-            if found is None:
+            if self.compose is None:
                 raise PlatformError("This host has no Compose v2", "Install it, or set docker_source: distribution.")
-            decide.refuse_old("Compose", found, decide.COMPOSE_MINIMUM)
-        return found
+            decide.refuse_old("Compose", self.compose, decide.COMPOSE_MINIMUM)
+        return self.compose
 
     def install(self) -> None:
         """Packages, and what apt needs for them."""
@@ -65,14 +65,19 @@ class Reconciler:
             packages.repair(self.run, may_start)
         url, key = self.options["repository_url"], self.options["repository_key"]
         repository = decide.Repository(url, key) if url and key else None
-        plan = packages.wanted(self.run, self.options["source"], repository)
+        there = packages.parts(self.run)
+        self.compose = there.compose
+        plan = packages.wanted(self.run, there, self.options["source"], repository)
         for path, text in plan.files.items():
             self.do("write", path, "where apt finds the packages, and what it may take from there")
             self.diff.append({"before_header": path, "after_header": path, "before": _read(path) or "", "after": text})
         for name, why in plan.packages.items():
             self.do("install", name, why)
+        if self.options["source"] == "none" and not there.engine:
+            raise PlatformError("This host has no Docker Engine", "Install it, or set docker_source: distribution.")
         if self.really:
             packages.install(self.run, plan, may_start)
+            self.compose = packages.compose_version(self.run) if plan.packages else there.compose
 
     def configure(self) -> None:
         """The configuration file, written before the Engine starts with it."""
