@@ -122,7 +122,7 @@ class Application:
                 "Say in x-platform.port where it listens, for example 8000.",
                 name,
             )
-        if kind not in ROUTED and extension.get("route"):
+        if kind not in ROUTED and "route" in extension:
             raise self._error(
                 f"service {name} of kind {kind} can't have a route", "Take the route out, or make it web.", name
             )
@@ -133,7 +133,7 @@ class Application:
     def _kind(self, name: str, spec: Mapping[str, Any], extension: Mapping[str, Any]) -> str:
         if extension.get("kind"):
             return str(extension["kind"])
-        if extension.get("route"):
+        if "route" in extension:
             return "web"
         waiting = [other for other, spec in self.source.data["services"].items() if _waits_for_end(spec, name)]
         if waiting:
