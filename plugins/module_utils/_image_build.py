@@ -27,6 +27,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._engine import Eng
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._image_context import read_dockerfile, write_context
 from ansible_collections.lastro.platform.plugins.module_utils._images import (
+    BOOTSTRAP_OPTIONS,
     PREDEFINED_ARGS,
     RECIPE_LABEL,
     Image,
@@ -295,18 +296,8 @@ class Workshop:
 def bootstrap_command(suite: str, sources: list[str], target: Path) -> list[str]:
     """mmdebstrap in namespaces of its own: killed with its parent, and nothing mounted on the host afterwards."""
     lines = [f"deb [signed-by={KEYRING}] {line}" for line in sources]
-    return [
-        "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--include=ca-certificates",
-        "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-        # A build has no service to start.
-        "--customize-hook=printf '#!/bin/sh\\nexit 101\\n' > \"$1/usr/sbin/policy-rc.d\"",
-        "--customize-hook=chmod 0755 \"$1/usr/sbin/policy-rc.d\"",
-        # The sources are the business of lastro/base, whether this image was pulled or made here.
-        "--customize-hook=rm -f \"$1/etc/apt/sources.list\"",
-        suite, str(target), *lines,
-    ]  # fmt: skip
+    alone = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return [*alone, "mmdebstrap", "--mode=root", "--format=tar", *BOOTSTRAP_OPTIONS, suite, str(target), *lines]
 
 
 def install_mmdebstrap() -> None:
