@@ -37,8 +37,6 @@ BOOTSTRAP_OPTIONS = (
     "--customize-hook=printf 'path-exclude=%s\\n' '/usr/share/man/*' '/usr/share/locale/*' '/usr/share/doc/*'"
     ' > "$1/etc/dpkg/dpkg.cfg.d/docker"',
     "--customize-hook=echo 'path-include=/usr/share/doc/*/copyright' >> \"$1/etc/dpkg/dpkg.cfg.d/docker\"",
-    # A build has no service to start.
-    '--customize-hook=printf \'#!/bin/sh\\nexit 101\\n\' > "$1/usr/sbin/policy-rc.d" && chmod 0755 "$1/usr/sbin/policy-rc.d"',
     # The sources are the business of the images above, whether this one was pulled or made here.
     '--customize-hook=rm -f "$1/etc/apt/sources.list"',
 )
