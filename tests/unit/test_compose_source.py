@@ -15,7 +15,6 @@ FLATTEN = (
     "Flatten the file: `docker compose --profile '*' config --no-interpolate --no-path-resolution -o flat.yaml`, "
     "and name that in app_compose_file."
 )
-SCHEMA = "See docs/x-platform.md for the keys of `x-platform`."
 NOT_SET = "Give it in `app_env`: {A: …}; a secret is named in x-platform.env_from_files instead."
 SHAPE = "Write it as the Compose Specification has it."
 SERVICES = "A Compose file has a mapping `services` with at least one entry."
@@ -330,88 +329,3 @@ def test_a_version_that_became_a_number_is_refused() -> None:
     with pytest.raises(SourceError) as caught:
         read("services:\n  web:\n    image: 1.10\n")
     assert str(caught.value) == "compose.yaml:3: service web: `image` is not text. Put it in quotes."
-
-
-@pytest.mark.parametrize(
-    ("lines", "line", "problem"),
-    [
-        ("x-platform: [web]", 4, "web.x-platform: ['web'] is not of type 'object'"),
-        (
-            "x-platform:\n  kind: web\n  kindd: web",
-            6,
-            "web.x-platform: Additional properties are not allowed ('kindd' was unexpected)",
-        ),
-        (
-            "x-platform:\n  kind: wbe",
-            5,
-            "web.x-platform.kind: 'wbe' is not one of ['web', 'worker', 'job', 'migrate', 'seed', 'static', 'singleton']",
-        ),
-        (
-            "x-platform:\n  provided: mysql",
-            5,
-            "web.x-platform.provided: 'mysql' is not one of ['postgres', 'redis', 'rabbitmq', 's3']",
-        ),
-        ("x-platform:\n  port: '80'", 5, "web.x-platform.port: '80' is not of type 'integer'"),
-        ("x-platform:\n  port: 0", 5, "web.x-platform.port: 0 is less than the minimum of 1"),
-        ("x-platform:\n  port: 65536", 5, "web.x-platform.port: 65536 is greater than the maximum of 65535"),
-        ("x-platform:\n  port_slot: 20", 5, "web.x-platform.port_slot: 20 is greater than the maximum of 19"),
-        ("x-platform:\n  replicas: -1", 5, "web.x-platform.replicas: -1 is less than the minimum of 0"),
-        ("x-platform:\n  route: /", 5, "web.x-platform.route: '/' is not of type 'object'"),
-        ("x-platform:\n  route:\n    path: api", 6, "web.x-platform.route.path: 'api' does not match '^/'"),
-        (
-            "x-platform:\n  route:\n    path: /\n    host: a",
-            7,
-            "web.x-platform.route: Additional properties are not allowed ('host' was unexpected)",
-        ),
-        (
-            "x-platform:\n  route:\n    hosts: ['a b']",
-            6,
-            "web.x-platform.route.hosts: 'a b' does not match '^[A-Za-z0-9.-]+$'",
-        ),
-        ("x-platform:\n  health: health", 5, "web.x-platform.health: 'health' does not match '^/'"),
-        ("x-platform:\n  version: {path: /v}", 5, "web.x-platform.version: 'json' is a required property"),
-        (
-            "x-platform:\n  env_from_files: [A-B]",
-            5,
-            "web.x-platform.env_from_files: 'A-B' does not match '^[A-Za-z_][A-Za-z0-9_]*$'",
-        ),
-        ("x-platform:\n  secrets: [A, A]", 5, "web.x-platform.secrets: ['A', 'A'] has non-unique elements"),
-        ("x-platform:\n  probe: python -m x", 5, "web.x-platform.probe: 'python -m x' is not of type 'array'"),
-        ("x-platform:\n  smoke: []", 5, "web.x-platform.smoke: [] should be non-empty"),
-    ],
-)
-def test_extension_refused(lines: str, line: int, problem: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        web(lines)
-    assert str(caught.value) == f"compose.yaml:{line}: {problem}. {SCHEMA}"
-
-
-@pytest.mark.parametrize(
-    ("tail", "line", "problem"),
-    [
-        (
-            "volumes:\n  data:\n    x-platform: {shred: true}\n",
-            5,
-            "data.x-platform: Additional properties are not allowed ('shred' was unexpected)",
-        ),
-        (
-            "volumes:\n  data:\n    x-platform:\n      shared: 'yes'\n",
-            6,
-            "data.x-platform.shared: 'yes' is not of type 'boolean'",
-        ),
-        (
-            "x-platform:\n  services: {}\n",
-            4,
-            "x-platform: Additional properties are not allowed ('services' was unexpected)",
-        ),
-        (
-            "x-platform:\n  environment: {A: [1]}\n",
-            4,
-            "environment.A: [1] is not of type 'string', 'number', 'boolean'",
-        ),
-    ],
-)
-def test_extension_of_application_and_volumes_refused(tail: str, line: int, problem: str) -> None:
-    with pytest.raises(SourceError) as caught:
-        read(f"services:\n  web: {{image: a}}\n{tail}")
-    assert str(caught.value) == f"compose.yaml:{line}: {problem}. {SCHEMA}"
