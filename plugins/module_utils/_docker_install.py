@@ -130,7 +130,7 @@ def _apt(run: Run, command: list[str]) -> None:
     if code:
         words = "\n".join((out + error).strip().splitlines()[-15:])
         raise PlatformError(
-            f"`{' '.join(command)}` failed ({code}):\n{words}\n",
+            f"`{' '.join(command)}` failed ({code}):\n{words}",
             "Check the host's package sources (/etc/apt/sources.list.d) and that it reaches them, then run again.",
         )
 

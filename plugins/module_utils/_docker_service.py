@@ -145,7 +145,7 @@ class Service:
         journal = ["journalctl", "--no-pager", "-u", "docker.service", "-n", "20", "-o", "cat"]
         log = self._run(journal if self.init == "systemd" else ["tail", "-n", "20", _LOG])[1]
         raise PlatformError(
-            f"{problem} Its log ends with:\n{log.strip()}\n", "Remove the cause named there and run again."
+            f"{problem} Its log ends with:\n{log.strip()}", "Remove the cause named there and run again."
         )
 
 

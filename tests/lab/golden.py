@@ -17,7 +17,7 @@ from tests.lab.image import Variant
 from tests.lab.machine import DOCKER, LabError, cache, docker, lock, run
 
 _BUILDER = Variant(docker=True)
-_KEPT = 2
+_KEPT = 3
 
 
 def images() -> dict[str, str]:
