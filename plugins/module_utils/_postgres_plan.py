@@ -326,7 +326,7 @@ def refusal(name: str, found: str, asked: str) -> PlatformError:
     return PlatformError(
         problem,
         f"Keep the {name} {found} in the inventory. To move: dump all databases from the running server (pg_dumpall), stop the "
-        "stack, keep its data volume under another name, deploy, and load the dump. Nothing was changed.",
+        "stack, keep its data volume under another name, deploy, and load the dump. The data was not touched.",
     )
 
 
