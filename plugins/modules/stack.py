@@ -228,6 +228,8 @@ def main() -> None:
         },
         required_if=[("state", "present", ["compose"])],
         supports_check_mode=True,
+        # Secrets are registered below; the constructor would log its arguments before that.
+        no_log=True,
     )
     for entry in module.params["files"]:
         if entry["secret"]:

@@ -26,7 +26,7 @@ ROUTED = ("web", "static")
 COLOURED = ("web", "static", "worker")
 JOBS = ("migrate", "seed")
 # Port ranges a colour has, one for each routed service.
-PORT_SLOTS = 20
+PORT_SLOTS = 64
 
 # Programs that keep state: copying one into two colours would split or corrupt its data.
 _STATEFUL = re.compile(
