@@ -11,7 +11,9 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
     """Rows as text in columns, as wide as their longest entry."""
     lines = [[str(cell) for cell in row] for row in [list(header), *rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def status_table(status: Mapping[str, Any], host: str, published: Mapping[str, Any] | None = None) -> str:
@@ -39,7 +41,11 @@ def _ranges(addresses: Iterable[str]) -> list[str]:
 
 
 def status_checklist(
-    status: Mapping[str, Any], release: str, secrets: Iterable[str], given: Mapping[str, Any], health: Mapping[str, Any] | None
+    status: Mapping[str, Any],
+    release: str,
+    secrets: Iterable[str],
+    given: Mapping[str, Any],
+    health: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """The checklist of a first deploy: what is done (true), what is not (false), and what could not be looked at (null)."""
     missing = sorted(name for name in secrets if not given.get(name))
@@ -47,7 +53,11 @@ def status_checklist(
     failed = [job for job in jobs if job["state"] != "exited 0"]
     other = sorted({job["release"] for job in jobs if job["release"] not in ("", release)})
     services = status["services"]
-    bad = [row["service"] for row in services if row["state"] not in ("healthy", "running") or row["running"] < row["total"]]
+    bad = [
+        row["service"]
+        for row in services
+        if row["state"] not in ("healthy", "running") or row["running"] < row["total"]
+    ]
     items = [
         ("secrets referenced", not missing, f"missing: {', '.join(missing)}" if missing else ""),
         ("persistent volumes", bool(status["volumes"]), ", ".join(status["volumes"])),
