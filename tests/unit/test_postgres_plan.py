@@ -159,6 +159,18 @@ def test_extensions(facts: Facts, name: str, statements: list[str]) -> None:
     assert sql(plan_database(replace(APP, extensions=(name,)), DATABASE, INSIDE, facts)) == statements
 
 
+def test_grants_are_brought_to_what_is_wanted_and_those_of_others_stay() -> None:
+    database = replace(
+        DATABASE, grants=DATABASE.grants - {("app_ro", "CONNECT")} | {("PUBLIC", "CONNECT"), ("x", "CREATE")}
+    )
+    inside = replace(INSIDE, defaults=INSIDE.defaults | {("r", "app_rw", "TRUNCATE"), ("r", "x", "SELECT")})
+    assert sql(plan_database(APP, database, inside, SUPERUSER)) == [
+        'REVOKE CONNECT ON DATABASE "app" FROM PUBLIC',
+        'GRANT CONNECT ON DATABASE "app" TO "app_ro"',
+        'ALTER DEFAULT PRIVILEGES FOR ROLE "app_owner" REVOKE TRUNCATE ON TABLES FROM "app_rw"',
+    ]
+
+
 def test_a_database_that_may_not_be_created_is_refused() -> None:
     with pytest.raises(PlatformError, match="may not create it"):
         plan_database(APP, None, Inside(), replace(LIMITED, createdb=False))
