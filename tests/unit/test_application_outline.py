@@ -48,16 +48,16 @@ def test_ports_of_the_two_colours_do_not_overlap() -> None:
     ports = [port for name in names for colour in ("blue", "green") for port in found.ports(name, colour)]
     assert len(set(ports)) == len(ports) == len(names) * 2 * 3
     assert min(ports) >= 20000
-    assert max(ports) < 20000 + 2 * 20 * 3
+    assert max(ports) < 20000 + 2 * 64 * 3
 
 
 @pytest.mark.parametrize(
     ("slot", "colour", "ports"),
     [
         (0, "blue", [18000, 18001, 18002, 18003]),
-        (19, "blue", [18076, 18077, 18078, 18079]),
-        (0, "green", [18080, 18081, 18082, 18083]),
-        (19, "green", [18156, 18157, 18158, 18159]),
+        (63, "blue", [18252, 18253, 18254, 18255]),
+        (0, "green", [18256, 18257, 18258, 18259]),
+        (63, "green", [18508, 18509, 18510, 18511]),
     ],
 )
 def test_the_edges_of_the_port_ranges(slot: int, colour: str, ports: list[int]) -> None:
@@ -76,9 +76,9 @@ def _colliding() -> tuple[str, str, str]:
     slots: dict[int, str] = {}
     for number in range(1000):
         name = f"s{number}"
-        slot = zlib.crc32(name.encode()) % 20
+        slot = zlib.crc32(name.encode()) % 64
         if slot in slots and slot != 0:
-            lowest = next(f"t{n}" for n in range(1000) if zlib.crc32(f"t{n}".encode()) % 20 == 0)
+            lowest = next(f"t{n}" for n in range(1000) if zlib.crc32(f"t{n}".encode()) % 64 == 0)
             return slots[slot], name, lowest
         slots[slot] = name
     raise AssertionError("no two names collide")
@@ -100,14 +100,14 @@ def test_a_collision_names_a_cure_that_works() -> None:
 
 
 def test_more_routed_services_than_port_ranges() -> None:
-    names = [f"s{n}" for n in range(21)]
+    names = [f"s{n}" for n in range(65)]
     taken = "".join(
-        f"  {name}: {{image: a, x-platform: {{route: {{}}, port: 80, port_slot: {min(n, 19)}}}}}\n"
+        f"  {name}: {{image: a, x-platform: {{route: {{}}, port: 80, port_slot: {min(n, 63)}}}}}\n"
         for n, name in enumerate(names)
     )
     with pytest.raises(SourceError) as caught:
         application(f"services:\n{taken}")
-    assert str(caught.value) == "compose.yaml:22: services s19 and s20 have the same port range. Merge some of them."
+    assert str(caught.value) == "compose.yaml:66: services s63 and s64 have the same port range. Merge some of them."
 
 
 def test_a_service_with_the_name_of_a_copy_is_refused() -> None:
@@ -148,21 +148,21 @@ def test_routes() -> None:
             "hosts": ["shop.example.com"],
             "path": "/",
             "health": "/health",
-            "ports": {"blue": [18000, 18001], "green": [18040, 18041]},
+            "ports": {"blue": [18000, 18001], "green": [18128, 18129]},
         },
         {
             "service": "files",
             "hosts": [],
             "path": "/files",
             "health": "/up",
-            "ports": {"blue": [18002, 18003], "green": [18042, 18043]},
+            "ports": {"blue": [18002, 18003], "green": [18130, 18131]},
         },
         {
             "service": "admin",
             "hosts": [],
             "path": "/",
             "health": "/",
-            "ports": {"blue": [18004, 18005], "green": [18044, 18045]},
+            "ports": {"blue": [18004, 18005], "green": [18132, 18133]},
         },
     ]
 
@@ -170,12 +170,12 @@ def test_routes() -> None:
 def test_checks_ask_every_copy_that_runs() -> None:
     version = [{"path": "release", "equals": "1.4"}]
     assert application(FULL, replicas_max=2, release="1.4").checks("green") == [
-        {"name": "web-1 /ready", "type": "http", "url": "http://10.0.0.5:18040/ready"},
-        {"name": "web-1 /version", "type": "http", "url": "http://10.0.0.5:18040/version", "json": version},
-        {"name": "web-2 /ready", "type": "http", "url": "http://10.0.0.5:18041/ready"},
-        {"name": "web-2 /version", "type": "http", "url": "http://10.0.0.5:18041/version", "json": version},
-        {"name": "files-1 /up", "type": "http", "url": "http://10.0.0.5:18042/up"},
-        {"name": "admin-1 /", "type": "http", "url": "http://10.0.0.5:18044/"},
+        {"name": "web-1 /ready", "type": "http", "url": "http://10.0.0.5:18128/ready"},
+        {"name": "web-1 /version", "type": "http", "url": "http://10.0.0.5:18128/version", "json": version},
+        {"name": "web-2 /ready", "type": "http", "url": "http://10.0.0.5:18129/ready"},
+        {"name": "web-2 /version", "type": "http", "url": "http://10.0.0.5:18129/version", "json": version},
+        {"name": "files-1 /up", "type": "http", "url": "http://10.0.0.5:18130/up"},
+        {"name": "admin-1 /", "type": "http", "url": "http://10.0.0.5:18132/"},
     ]
 
 

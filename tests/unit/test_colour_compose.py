@@ -98,7 +98,7 @@ def test_copies_are_services_with_fixed_ports_and_one_alias(tree: Tree) -> None:
     blue, green = (tree.compiler(text).colour(colour).compose["services"] for colour in ("blue", "green"))
     assert list(blue) == ["web-1", "web-2", "worker"]
     assert [blue[name]["ports"] for name in ("web-1", "web-2")] == [["10.0.0.5:18004:8000"], ["10.0.0.5:18005:8000"]]
-    assert [green[name]["ports"] for name in ("web-1", "web-2")] == [["10.0.0.5:18084:8000"], ["10.0.0.5:18085:8000"]]
+    assert [green[name]["ports"] for name in ("web-1", "web-2")] == [["10.0.0.5:18260:8000"], ["10.0.0.5:18261:8000"]]
     assert blue["web-1"]["networks"] == blue["web-2"]["networks"] == {"default": {"aliases": ["web"]}}
     assert blue["web-2"]["labels"] == {**LABELS, "lastro.service": "web"}
     assert "deploy" not in blue["web-1"]

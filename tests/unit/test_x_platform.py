@@ -11,6 +11,7 @@ import textwrap
 from typing import Any
 
 import pytest
+from ansible_collections.lastro.platform.plugins.plugin_utils._application import PORT_SLOTS
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source, SourceError
 
 from tests.support import REPOSITORY
@@ -43,7 +44,7 @@ DEFINITIONS = json.loads((REPOSITORY / "plugins" / "plugin_utils" / "x-platform.
         ("x-platform:\n  port: '80'", 5, "web.x-platform.port: '80' is not of type 'integer'"),
         ("x-platform:\n  port: 0", 5, "web.x-platform.port: 0 is less than the minimum of 1"),
         ("x-platform:\n  port: 65536", 5, "web.x-platform.port: 65536 is greater than the maximum of 65535"),
-        ("x-platform:\n  port_slot: 20", 5, "web.x-platform.port_slot: 20 is greater than the maximum of 19"),
+        ("x-platform:\n  port_slot: 64", 5, "web.x-platform.port_slot: 64 is greater than the maximum of 63"),
         ("x-platform:\n  replicas: -1", 5, "web.x-platform.replicas: -1 is less than the minimum of 0"),
         ("x-platform:\n  route: /", 5, "web.x-platform.route: '/' is not of type 'object'"),
         ("x-platform:\n  route:\n    path: api", 6, "web.x-platform.route.path: 'api' does not match '^/'"),
@@ -118,6 +119,12 @@ def _keys(definition: dict[str, Any], prefix: str = "") -> list[str]:
 )
 def test_the_page_explains_every_key(key: str) -> None:
     assert f"| `{key}` |" in PAGE
+
+
+def test_the_page_and_the_schema_know_how_many_port_ranges_there_are() -> None:
+    assert DEFINITIONS["service"]["properties"]["port_slot"]["maximum"] == PORT_SLOTS - 1
+    assert f"(0 to {PORT_SLOTS - 1})" in PAGE
+    assert f"one of {PORT_SLOTS} ranges" in PAGE
 
 
 def test_the_page_explains_no_other_key() -> None:
