@@ -43,7 +43,7 @@ def routed(*names: str, **settings: Any) -> Application:
 
 
 def test_ports_of_the_two_colours_do_not_overlap() -> None:
-    names = ("web", "api", "admin", "front")
+    names = ("web", "api", "admin", "docs")
     found = routed(*names, port_base=20000, replicas_max=3)
     ports = [port for name in names for colour in ("blue", "green") for port in found.ports(name, colour)]
     assert len(set(ports)) == len(ports) == len(names) * 2 * 3
