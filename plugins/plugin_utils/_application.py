@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import (
+    check_build,
     check_dependencies,
     check_names,
     check_networks,
@@ -20,6 +21,7 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application_check
     check_volumes,
 )
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, FLATTEN, Source
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import variables
 
 COLOURS = ("blue", "green")
 ROUTED = ("web", "static")
@@ -126,6 +128,7 @@ class Application:
             raise self._error(
                 f"service {name} of kind {kind} can't have a route", "Take the route out, or make it web.", name
             )
+        check_build(self, name, spec)
         check_privileges(self, name, spec)
         self.dropped += [f"{name}.{key}" for key in _DROPPED_KEYS if key in spec]
         self.services[name] = AppService(name, kind, spec, extension, self._replicas(name, kind, spec, extension))
@@ -223,11 +226,13 @@ class Application:
             build = service.spec.get("build")
             if build:
                 build = {"context": build} if isinstance(build, str) else build
-                arguments = build.get("args") or {}
-                if not isinstance(arguments, Mapping):
-                    arguments = dict(str(entry).partition("=")[::2] for entry in arguments)
+                # As in Compose, an argument without a value comes from outside, and is not given where there is none.
+                outside = self.source.variables
+                arguments = {
+                    key: outside.get(key) if value is None else value for key, value in variables(build.get("args"))
+                }
                 item["context_local"] = os.path.normpath(os.path.join(directory, str(build.get("context", "."))))
-                item["build_args"] = {str(key): str(value) for key, value in arguments.items()}
+                item["build_args"] = {key: value for key, value in arguments.items() if value is not None}
                 item["from"] = sorted(value for value in item["build_args"].values() if value.startswith("lastro/"))
             else:
                 item["upstream"] = service.image

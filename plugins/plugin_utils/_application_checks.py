@@ -52,6 +52,40 @@ def check_privileges(application: Application, name: str, spec: Mapping[str, Any
         )
 
 
+def check_build(application: Application, name: str, spec: Mapping[str, Any]) -> None:
+    """The module `images` builds the last stage of the context's Dockerfile."""
+    build = spec.get("build")
+    if not isinstance(build, Mapping):
+        return
+    if os.path.normpath(str(build.get("dockerfile") or "Dockerfile")) != "Dockerfile":
+        raise _error(
+            application,
+            f"service {name} is built from {build['dockerfile']}, and the platform builds from Dockerfile",
+            "Name the file Dockerfile, in a context of its own.",
+            name,
+            "build",
+            "dockerfile",
+        )
+    if build.get("dockerfile_inline"):
+        raise _error(
+            application,
+            f"service {name} has `dockerfile_inline`, and the platform builds from Dockerfile",
+            "Write it to a file named Dockerfile in the context.",
+            name,
+            "build",
+            "dockerfile_inline",
+        )
+    if build.get("target"):
+        raise _error(
+            application,
+            f"service {name} is built to the stage {build['target']}, and the platform builds the last one",
+            "Make the wanted stage the last one of its Dockerfile.",
+            name,
+            "build",
+            "target",
+        )
+
+
 def check_names(application: Application) -> None:
     """Copies of a routed service are services of their own, `web-1` and so on."""
     for service in application.services.values():

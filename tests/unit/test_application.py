@@ -261,6 +261,24 @@ def test_what_does_not_give_the_host(lines: str) -> None:
             "  web: {image: a, profiles: [api, all]}\n",
             "4: service app depends on web, whose profile is not chosen. Add one of its profiles to app_profiles: ['api', 'all'].",
         ),
+        (
+            "build:\n  context: .\n  dockerfile: docker/web.Dockerfile",
+            "",
+            "6: service app is built from docker/web.Dockerfile, and the platform builds from Dockerfile. "
+            "Name the file Dockerfile, in a context of its own.",
+        ),
+        (
+            "build:\n  dockerfile_inline: FROM scratch",
+            "",
+            "5: service app has `dockerfile_inline`, and the platform builds from Dockerfile. "
+            "Write it to a file named Dockerfile in the context.",
+        ),
+        (
+            "build: {context: ., target: runtime}",
+            "",
+            "4: service app is built to the stage runtime, and the platform builds the last one. "
+            "Make the wanted stage the last one of its Dockerfile.",
+        ),
         ("networks: [back]", "", "4: service app joins network back, which is not defined. Add it under `networks`."),
         ("", "networks:\n  back: {external: true}\n", f"6: {SHARED}"),
         ("", "networks:\n  back: {name: back}\n", f"6: {SHARED}"),
@@ -330,6 +348,7 @@ def test_who_is_waited_for_to_end_needs_a_kind() -> None:
         "volumes: ['data:/data:ro', '/srv/x:/x', './conf:/conf', '/anonymous']",
         "volumes: [{type: volume, source: data, target: /d, read_only: true}, {type: tmpfs, target: /t}]",
         "volumes: ['shared:/data']",
+        "build: {context: ./app, dockerfile: ./Dockerfile}",
         "networks: [default, own]",
         "networks: {own: {aliases: [x]}}",
         "x-platform: {kind: singleton}\nvolumes: ['data:/data']",

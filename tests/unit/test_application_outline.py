@@ -210,6 +210,18 @@ def test_a_service_without_copies_is_not_probed() -> None:
                 }
             ],
         ),
+        (
+            "app: {image: shop/app:1, build: {context: ., args: {GIVEN: , ABSENT: , FLAG: true}}}",
+            [
+                {
+                    "name": "shop/app:1",
+                    "inspect": True,
+                    "context_local": "/src",
+                    "build_args": {"GIVEN": "from app_env", "FLAG": "true"},
+                    "from": [],
+                }
+            ],
+        ),
         # One service builds what another only names, in whatever order they stand.
         *(
             (
@@ -232,7 +244,8 @@ def test_a_service_without_copies_is_not_probed() -> None:
     ],
 )
 def test_images(services: str, images: list[dict[str, Any]]) -> None:
-    assert application(f"services:\n  {services}\n").images("/src") == images
+    source = Source(f"services:\n  {services}\n", "compose.yaml", {"GIVEN": "from app_env"})
+    assert Application(source, Settings(platform="shop", address="10.0.0.5")).images("/src") == images
 
 
 def arguments(path: Path, **more: Any) -> dict[str, Any]:
