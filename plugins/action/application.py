@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import load, outline
+from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import inputs, load, outline
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import COLOURS, Application
-from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Inputs, Project
+from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Project
 
 _SPEC: dict[str, dict[str, Any]] = {
     "compose_file": {"type": "path", "required": True},
@@ -53,16 +52,7 @@ class ActionModule(ActionBase):
 
 
 def _compiled(application: Application, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    inputs = Inputs(
-        secrets=arguments["secrets"],
-        secrets_for=arguments["secrets_for"],
-        # In check mode an image that is not there yet has no ID, and nothing is known of it.
-        images={name: image for name, image in arguments["images"].items() if image.get("id")},
-        ca=arguments["ca"],
-        read=lambda path: _read(os.path.join(directory, path)),
-        list_files=lambda path: _list_files(os.path.join(directory, path)),
-    )
-    compiler = Compiler(application, inputs)
+    compiler = Compiler(application, inputs(arguments, directory))
     return {
         "colours": {colour: _project(compiler.colour(colour)) for colour in COLOURS},
         "jobs": _project(compiler.jobs()),
@@ -74,15 +64,3 @@ def _compiled(application: Application, directory: str, arguments: dict[str, Any
 
 def _project(project: Project) -> dict[str, Any]:
     return {"compose": project.compose, "files": project.files}
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as handle:
-        return handle.read()
-
-
-def _list_files(path: str) -> list[str]:
-    """Files below a directory, relative to it; empty for a file."""
-    return sorted(
-        os.path.relpath(os.path.join(folder, name), path) for folder, _folders, names in os.walk(path) for name in names
-    )

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
+from ansible_collections.lastro.platform.plugins.plugin_utils._colour_inputs import Inputs
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import as_text
 
@@ -45,6 +46,33 @@ def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
         provided={str(key): str(value) for key, value in (arguments.get("provided") or {}).items()},
     )
     return Application(source, settings), directory
+
+
+def inputs(arguments: Mapping[str, Any], directory: str) -> Inputs:
+    """What the arguments give the compiler: values, and the files beside the Compose file."""
+    images = arguments.get("images") or {}
+    return Inputs(
+        secrets=arguments.get("secrets") or {},
+        secrets_for=arguments.get("secrets_for") or {},
+        # In check mode an image that is not there yet has no ID, and nothing is known of it.
+        images={name: image for name, image in images.items() if image.get("id")},
+        ca=str(arguments.get("ca") or ""),
+        read=lambda path: _read(os.path.join(directory, path)),
+        list_files=lambda path: _list_files(os.path.join(directory, path)),
+        executable=lambda path: bool(os.stat(os.path.join(directory, path)).st_mode & 0o111),
+    )
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read()
+
+
+def _list_files(path: str) -> list[str]:
+    """Files below a directory, relative to it; empty for a file."""
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), path) for folder, _folders, names in os.walk(path) for name in names
+    )
 
 
 def outline(application: Application, directory: str) -> dict[str, Any]:

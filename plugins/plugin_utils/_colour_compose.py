@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import (
@@ -20,6 +20,7 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application impor
     unique,
 )
 from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import is_path, volume_source
+from ansible_collections.lastro.platform.plugins.plugin_utils._colour_inputs import Copy, Inputs, UserFiles
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import (
     as_text,
@@ -29,7 +30,6 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values im
     mount_target,
     pairs,
     plain,
-    short_digest,
     variables,
     words,
 )
@@ -55,19 +55,6 @@ _EXPORT = (
     'for n in {names}; do [ -r {secrets}/"$n" ] || {{ echo "secret $n is not readable in {secrets}" >&2; exit 78; }}; '
     'export "$n=$(cat {secrets}/"$n")"; done; exec "$@"'
 )
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What comes in from outside the Compose file."""
-
-    secrets: Mapping[str, str]
-    secrets_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    # What is known of each image by name: entrypoint, cmd, user, shell. None before the first image is there.
-    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    ca: str = ""
-    read: Callable[[str], bytes] = lambda path: b""
-    list_files: Callable[[str], list[str]] = lambda path: []
 
 
 @dataclass
@@ -199,10 +186,10 @@ class Compiler:
     def _environment(self, service: AppService) -> dict[str, str]:
         values: dict[str, str] = {}
         source = self.application.source
+        files = self._files(service)
         for path, required in env_files(service.spec.get("env_file")):
-            if required or self._is_there(service, path, "env_file"):
-                content = self._read(service, path, "env_file")
-                values.update(parse_env_file(self._decoded(service, path, content, "env_file"), path, source))
+            if required or files.is_there(path, "env_file"):
+                values.update(parse_env_file(files.text(path, "env_file"), path, source))
         shared = (source.data.get(EXTENSION) or {}).get("environment") or {}
         values.update({key: as_text(value) for key, value in shared.items()})
         # A value for plain `docker compose up` must not stand in the container's configuration.
@@ -236,86 +223,34 @@ class Compiler:
                     )
                 volumes.append(plain(entry))
             else:
-                volumes += self._copy(project, service, source, mount_target(entry), "volumes")
+                copy = self._files(service).copy(source, "volumes")
+                volumes.append(self._mount(project, copy, mount_target(entry)))
         for entry in service.spec.get("configs") or []:
-            volumes += self._config(project, service, entry)
+            volumes.append(self._mount(project, *self._config(service, entry)))
         if secret_names(service) or self.inputs.ca:
             volumes.append(self._secrets(project, service))
         return volumes
 
-    def _copy(self, project: Project, service: AppService, source: str, target: str, key: str) -> list[str]:
-        """Copy a file or directory of the user's tree to the host and mount the copy read-only.
+    @staticmethod
+    def _mount(project: Project, copy: Copy, target: str) -> str:
+        project.files += copy.files
+        return f"./{copy.path}:{target}:ro"
 
-        The copy's path carries its content's digest, so what a running container sees never changes under it.
-        """
-        self._inside(service, source, key)
-        inner = self.inputs.list_files(source)
-        if not inner:
-            content = self._read(service, source, key)
-            path = f"files/{short_digest(content)}/{os.path.basename(source)}"
-            project.files.append(self._file(service, path, content, key))
-            return [f"./{path}:{target}:ro"]
-        contents = {name: self._read(service, os.path.join(source, name), key) for name in inner}
-        # Names and bodies apart: `a` with `bc` is not `ab` with `c`.
-        folder = f"files/{short_digest(repr(sorted(contents.items())).encode())}"
-        project.files += [self._file(service, f"{folder}/{name}", body, key) for name, body in contents.items()]
-        return [f"./{folder}:{target}:ro"]
-
-    def _config(self, project: Project, service: AppService, entry: Any) -> list[str]:
+    def _config(self, service: AppService, entry: Any) -> tuple[Copy, str]:
+        """What is mounted for a config of the service, and where."""
         name = str(entry["source"] if isinstance(entry, Mapping) else entry)
         target = str(entry.get("target", f"/{name}")) if isinstance(entry, Mapping) else f"/{name}"
         defined = (self.application.source.data.get("configs") or {}).get(name) or {}
         if defined.get("file"):
-            return self._copy(project, service, str(defined["file"]), target, "configs")
+            return self._files(service).copy(str(defined["file"]), "configs"), target
         if "content" in defined:
-            content = str(defined["content"]).encode()
-            path = f"files/{short_digest(content)}/{name}"
-            project.files.append(self._file(service, path, content, "configs"))
-            return [f"./{path}:{target}:ro"]
+            return self._files(service).given(name, str(defined["content"]), "configs"), target
         raise self._error(
             service, f"uses config {name}, which has neither `file` nor `content`", "Give one of them.", "configs"
         )
 
-    def _file(self, service: AppService, path: str, content: bytes, key: str) -> dict[str, Any]:
-        return {"path": path, "content": self._decoded(service, path, content, key), "mode": "0444", "frozen": True}
-
-    def _decoded(self, service: AppService, path: str, content: bytes, key: str) -> str:
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            raise self._error(
-                service,
-                f"needs {os.path.basename(path)}, which is not text",
-                "Put it into the image, or into a named volume.",
-                key,
-            ) from None
-
-    def _read(self, service: AppService, path: str, key: str) -> bytes:
-        try:
-            return self.inputs.read(self._inside(service, path, key))
-        except IsADirectoryError as error:
-            raise self._error(
-                service, f"needs {path}, an empty directory", "Mount a named volume instead.", key
-            ) from error
-        except OSError as error:
-            raise self._error(
-                service, f"needs {path}: {error.strerror}", "Create it, or take the entry out.", key
-            ) from error
-
-    def _inside(self, service: AppService, path: str, key: str) -> str:
-        normal = os.path.normpath(path)
-        if normal.startswith(("/", "~")) or normal.split(os.sep)[0] == "..":
-            raise self._error(
-                service, f"needs {path}, outside the directory of the Compose file", "Move it beside the file.", key
-            )
-        return normal
-
-    def _is_there(self, service: AppService, path: str, key: str) -> bool:
-        try:
-            self.inputs.read(self._inside(service, path, key))
-        except FileNotFoundError:
-            return False
-        return True
+    def _files(self, service: AppService) -> UserFiles:
+        return UserFiles(self.inputs, partial(self._error, service))
 
     def _secrets(self, project: Project, service: AppService) -> str:
         owner = self._owner(service)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import inputs
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
-from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Inputs, Project
+from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Project
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source
 
 
@@ -28,21 +28,11 @@ class Tree:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def compiler(self, text: str, variables: dict[str, str] | None = None, **given: Any) -> Compiler:
-        inputs = {name: given.pop(name) for name in ("secrets", "secrets_for", "images", "ca") if name in given}
+        outside = {name: given.pop(name) for name in ("secrets", "secrets_for", "images", "ca") if name in given}
         settings = Settings(platform="shop", address="10.0.0.5", release="r1", **given)
         application = Application(Source(textwrap.dedent(text), "compose.yaml", variables or {}), settings)
-        return Compiler(
-            application, Inputs(**{"secrets": {}, "read": self.read, "list_files": self.list_files, **inputs})
-        )
-
-    def read(self, path: str) -> bytes:
-        return (self.directory / path).read_bytes()
-
-    def list_files(self, path: str) -> list[str]:
-        top = self.directory / path
-        return sorted(
-            os.path.relpath(os.path.join(folder, name), top) for folder, _, names in os.walk(top) for name in names
-        )
+        outside["images"] = {name: {"id": "sha256:1", **image} for name, image in outside.get("images", {}).items()}
+        return Compiler(application, inputs(outside, str(self.directory)))
 
     def app(self, lines: str, tail: str = "", **given: Any) -> Project:
         """The blue colour of one service `app`, whose lines begin in line 4."""

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,6 @@ IMAGE = {"shop/app:1": {"entrypoint": ["/entry"], "cmd": ["serve"], "user": "100
 def tree(tmp_path: Path) -> Tree:
     (tmp_path / "app").mkdir()
     return Tree(tmp_path / "app")
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def test_who_wins(tree: Tree) -> None:
@@ -158,10 +154,24 @@ def test_the_wrapper_gives_the_command_again(tree: Tree, lines: str, images: Any
 )
 def test_a_file_is_copied_under_its_digest(tree: Tree, written: str, target: str) -> None:
     tree.write(conf__a_dot_ini="x=1\n")
-    path = f"files/{digest(b'x=1' + bytes([10]))}/a.ini"
     project = tree.app(f"volumes: [{written}]")
-    assert project.files == [{"path": path, "content": "x=1\n", "mode": "0444", "frozen": True}]
-    assert spec(project)["volumes"] == [f"./{path}:{target}:ro"]
+    (entry,) = project.files
+    assert entry == {"path": entry["path"], "content": "x=1\n", "mode": "0444", "frozen": True}
+    assert re.fullmatch(r"files/[0-9a-f]{12}/a\.ini", entry["path"])
+    assert spec(project)["volumes"] == [f"./{entry['path']}:{target}:ro"]
+    tree.write(conf__a_dot_ini="x=2\n")
+    assert tree.app(f"volumes: [{written}]").files[0]["path"] != entry["path"]
+
+
+@pytest.mark.parametrize("source", ["./bin/run", "./bin"])
+def test_what_can_be_run_beside_the_compose_file_can_be_run_in_the_container(tree: Tree, source: str) -> None:
+    tree.write(bin__run="#!/bin/sh\n")
+    (plain,) = tree.app(f"volumes: ['{source}:/x']").files
+    (tree.directory / "bin" / "run").chmod(0o744)
+    (found,) = tree.app(f"volumes: ['{source}:/x']").files
+    assert (plain["mode"], found["mode"]) == ("0444", "0555")
+    # The path is frozen: what a container has mounted never changes, its mode neither.
+    assert plain["path"] != found["path"]
 
 
 def test_a_directory_is_copied_under_its_digest(tree: Tree) -> None:
