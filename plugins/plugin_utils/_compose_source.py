@@ -39,6 +39,7 @@ _SHAPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "deploy": ("a mapping", (dict,)),
     "env_file": ("text or a list", (str, list)),
 }
+_NUMBERS = {"port", "port_slot", "replicas"}
 
 
 class SourceError(PlatformError):
@@ -203,6 +204,7 @@ class Source:
                 if spec.get(key) is not None and not isinstance(spec[key], types):
                     cure = "Put it in quotes." if shape == "text" else "Write it as the Compose Specification has it."
                     raise self.error(f"service {name}: `{key}` is not {shape}", cure, "services", name, key)
+            _numbers(_extension(spec))
         self._validate(self.data.get(EXTENSION), "application", EXTENSION)
         for section in ("services", "volumes"):
             for name, spec in (self.data.get(section) or {}).items():
@@ -249,10 +251,17 @@ def _validator(definition: str) -> Any:
     return jsonschema.Draft202012Validator({"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]})
 
 
-def _extension(spec: Any) -> Mapping[str, Any]:
+def _extension(spec: Any) -> dict[str, Any]:
     """The extension of a service that nobody has checked yet."""
     found = spec.get(EXTENSION) if isinstance(spec, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _numbers(extension: dict[str, Any]) -> None:
+    """A number that came from a variable is text until now."""
+    for key in _NUMBERS & extension.keys():
+        if isinstance(extension[key], str) and extension[key].isdecimal():
+            extension[key] = int(extension[key])
 
 
 def _listed(value: Any) -> list[str]:

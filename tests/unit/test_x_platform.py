@@ -41,7 +41,9 @@ DEFINITIONS = json.loads((REPOSITORY / "plugins" / "plugin_utils" / "x-platform.
             5,
             "web.x-platform.provided: 'mysql' is not one of ['postgres', 'redis', 'rabbitmq', 's3']",
         ),
-        ("x-platform:\n  port: '80'", 5, "web.x-platform.port: '80' is not of type 'integer'"),
+        ("x-platform:\n  port: '80a'", 5, "web.x-platform.port: '80a' is not of type 'integer'"),
+        ("x-platform:\n  port: ${PORT:-}", 5, "web.x-platform.port: '' is not of type 'integer'"),
+        ("x-platform:\n  port: ${PORT:-65536}", 5, "web.x-platform.port: 65536 is greater than the maximum of 65535"),
         ("x-platform:\n  port: 0", 5, "web.x-platform.port: 0 is less than the minimum of 1"),
         ("x-platform:\n  port: 65536", 5, "web.x-platform.port: 65536 is greater than the maximum of 65535"),
         ("x-platform:\n  port_slot: 64", 5, "web.x-platform.port_slot: 64 is greater than the maximum of 63"),
@@ -74,6 +76,13 @@ def test_extension_refused(lines: str, line: int, problem: str) -> None:
     with pytest.raises(SourceError) as caught:
         Source(SERVICE + textwrap.indent(lines, "    ") + "\n", "compose.yaml", {})
     assert str(caught.value) == f"compose.yaml:{line}: {problem}. {SCHEMA}"
+
+
+@pytest.mark.parametrize("key", ["port", "port_slot", "replicas"])
+@pytest.mark.parametrize("value", ["8", "'8'", "${NUMBER:-8}", "${GIVEN}"])
+def test_a_number_may_come_from_a_variable(key: str, value: str) -> None:
+    source = Source(f"{SERVICE}    x-platform: {{{key}: {value!s}}}\n", "compose.yaml", {"GIVEN": "8"})
+    assert source.data["services"]["web"]["x-platform"] == {key: 8}
 
 
 @pytest.mark.parametrize(
