@@ -81,7 +81,7 @@ def test_extension_refused(lines: str, line: int, problem: str) -> None:
 @pytest.mark.parametrize("key", ["port", "port_slot", "replicas"])
 @pytest.mark.parametrize("value", ["8", "'8'", "${NUMBER:-8}", "${GIVEN}"])
 def test_a_number_may_come_from_a_variable(key: str, value: str) -> None:
-    source = Source(f"{SERVICE}    x-platform: {{{key}: {value!s}}}\n", "compose.yaml", {"GIVEN": "8"})
+    source = Source(f"{SERVICE}    x-platform:\n      {key}: {value}\n", "compose.yaml", {"GIVEN": "8"})
     assert source.data["services"]["web"]["x-platform"] == {key: 8}
 
 
