@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
+from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings, secret_names
 from ansible_collections.lastro.platform.plugins.plugin_utils._colour_inputs import Inputs
-from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, Source
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import as_text
 
 
@@ -34,18 +34,58 @@ def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
     variables = {"APP_RELEASE": release, "APP_ENVIRONMENT": environment}
     given = {str(key): as_text(value) for key, value in (arguments.get("env") or {}).items()}
     source = Source(text, os.path.basename(path), {**{k: v for k, v in variables.items() if v}, **given})
+    _check_names(source, arguments)
     settings = Settings(
         platform=str(arguments["platform"]),
         address=str(arguments["address"]),
         release=release,
         port_base=int(arguments.get("port_base") or 18000),
         replicas_max=int(arguments.get("replicas_max") or 4),
-        replicas={str(key): int(value) for key, value in (arguments.get("replicas") or {}).items()},
+        replicas={str(key): _copies(key, value) for key, value in (arguments.get("replicas") or {}).items()},
         profiles=tuple(arguments.get("profiles") or ()),
         allow_privileged=tuple(arguments.get("allow_privileged") or ()),
         provided={str(key): str(value) for key, value in (arguments.get("provided") or {}).items()},
     )
-    return Application(source, settings), directory
+    application = Application(source, settings)
+    _check_secrets(application, arguments.get("secrets_for") or {})
+    return application, directory
+
+
+def _check_names(source: Source, arguments: Mapping[str, Any]) -> None:
+    """Names that nothing has would be ignored in silence: a copy less, a secret of another service."""
+    services = source.data["services"]
+    # What the platform provides does not run from the file; a service whose profile is not chosen may in another environment.
+    own = [name for name, spec in services.items() if not (spec.get(EXTENSION) or {}).get("provided")]
+    for option in ("replicas", "allow_privileged", "secrets_for"):
+        _check("service", f"app_{option}", arguments.get(option) or (), own, "the application does not have")
+    profiles = {profile for spec in services.values() for profile in spec.get("profiles") or []}
+    _check("profile", "app_profiles", arguments.get("profiles") or (), profiles, "the application does not have")
+
+
+def _check_secrets(application: Application, secrets_for: Mapping[str, Any]) -> None:
+    for name, given in secrets_for.items():
+        variable = f"app_secrets_for.{name}"
+        if not isinstance(given, Mapping):
+            raise PlatformError(f"{variable} is not a mapping", "Give the secrets of the service by name.")
+        if name in application.services:
+            _check("secret", variable, given, secret_names(application.services[name]), "the service does not read")
+
+
+def _check(kind: str, variable: str, given: Iterable[Any], known: Collection[str], absent: str) -> None:
+    wrong = [str(name) for name in given if name not in known]
+    if wrong:
+        raise PlatformError(
+            f"{variable} names the {kind} {wrong[0]}, which {absent}",
+            f"Its {kind}s: {', '.join(sorted(known)) or 'none'}.",
+        )
+
+
+def _copies(service: str, given: Any) -> int:
+    if not str(given).isdecimal():
+        raise PlatformError(
+            f"app_replicas.{service} is {given!r}, which is no number of copies", "Give a number, 0 or more."
+        )
+    return int(given)
 
 
 def inputs(arguments: Mapping[str, Any], directory: str) -> Inputs:

@@ -288,6 +288,83 @@ def test_load_refused(tmp_path: Path, content: bytes | None, message: str) -> No
     assert str(caught.value) == message.format(path=path)
 
 
+NAMES = """\
+services:
+  web: {image: a, secrets: [salt], x-platform: {route: {}, port: 80, env_from_files: [DATABASE_URL]}}
+  worker: {image: a, profiles: [workers, all]}
+  plain: {image: a}
+  db: {image: 'postgres:17', profiles: [local], x-platform: {provided: postgres}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"replicas": {"web": 2, "wbe": 2}},
+            "app_replicas names the service wbe, which the application does not have. Its services: plain, web, worker.",
+        ),
+        (
+            {"replicas": {"db": 1}},
+            "app_replicas names the service db, which the application does not have. Its services: plain, web, worker.",
+        ),
+        (
+            {"allow_privileged": ["web", "agent"]},
+            "app_allow_privileged names the service agent, which the application does not have. Its services: plain, web, worker.",
+        ),
+        (
+            {"secrets_for": {"wbe": {"salt": "geheim"}}},
+            "app_secrets_for names the service wbe, which the application does not have. Its services: plain, web, worker.",
+        ),
+        (
+            {"secrets_for": {"web": {"DATABSE_URL": "geheim"}}},
+            "app_secrets_for.web names the secret DATABSE_URL, which the service does not read. Its secrets: DATABASE_URL, salt.",
+        ),
+        (
+            {"secrets_for": {"plain": {"salt": "geheim"}}},
+            "app_secrets_for.plain names the secret salt, which the service does not read. Its secrets: none.",
+        ),
+        (
+            {"secrets_for": {"web": "geheim"}},
+            "app_secrets_for.web is not a mapping. Give the secrets of the service by name.",
+        ),
+        (
+            {"profiles": ["workers", "wrokers"]},
+            "app_profiles names the profile wrokers, which the application does not have. Its profiles: all, local, workers.",
+        ),
+        *(
+            (
+                {"replicas": {"web": count}},
+                f"app_replicas.web is {count!r}, which is no number of copies. Give a number, 0 or more.",
+            )
+            for count in ("many", -1, 1.5, None, True, "")
+        ),
+    ],
+)
+def test_what_the_inventory_names_has_to_be_there(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(NAMES)
+    with pytest.raises(PlatformError) as caught:
+        load(arguments(path, **given))
+    assert str(caught.value) == message
+
+
+def test_what_the_inventory_may_name(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(NAMES)
+    # A service whose profile is not chosen is there all the same: one inventory serves several environments.
+    found, _directory = load(
+        arguments(
+            path,
+            replicas={"web": "2", "worker": 3},
+            allow_privileged=["worker"],
+            secrets_for={"web": {"DATABASE_URL": "x"}, "worker": {"later": "x"}},
+            profiles=["local"],
+        )
+    )
+    assert found.replicas() == {"web": 2}
+
+
 def test_the_reference_application() -> None:
     found, _directory = load(arguments(REPOSITORY / "examples" / "reference_app" / "compose.yaml", release="r1"))
     assert {name: service.kind for name, service in found.services.items()} == {
