@@ -18,6 +18,7 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application_check
     check_names,
     check_networks,
     check_privileges,
+    check_routes,
     check_volumes,
 )
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION, FLATTEN, Source
@@ -102,6 +103,7 @@ class Application:
         check_networks(self)
         check_volumes(self)
         self.slots = self._port_slots()
+        check_routes(self)
 
     def _add(self, name: str, spec: Mapping[str, Any]) -> None:
         extension = spec.get(EXTENSION) or {}

@@ -170,6 +170,24 @@ def check_networks(application: Application) -> None:
             )
 
 
+def check_routes(application: Application) -> None:
+    """The proxy would send all requests to one of two services with the same host and path."""
+    taken: dict[tuple[str, str], str] = {}
+    for route in application.routes():
+        path = "/" + route["path"].strip("/")
+        for host in sorted({host.lower() for host in route["hosts"]} or {""}):
+            other = taken.setdefault((host, path), route["service"])
+            if other != route["service"]:
+                raise _error(
+                    application,
+                    f"services {other} and {route['service']} have the same route, {path} of {host or 'every host'}",
+                    "Give one of them another x-platform.route.path or other hosts.",
+                    route["service"],
+                    EXTENSION,
+                    "route",
+                )
+
+
 def check_volumes(application: Application) -> None:
     defined = application.source.data.get("volumes") or {}
     for name, spec in defined.items():

@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import textwrap
 import zlib
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import load, outline
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application, Settings
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import Source, SourceError
-
-from tests.support import REPOSITORY
 
 WEB = "  web:\n    image: shop/web:1\n    x-platform: {route: {path: /}, port: 8000}\n"
 
@@ -65,6 +60,55 @@ def test_the_edges_of_the_port_ranges(slot: int, colour: str, ports: list[int]) 
     assert found.ports("app", colour) == ports
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "route"),
+    [
+        ("{}", "{}", "/ of every host"),
+        ("{path: /api}", "{path: /api/, hosts: []}", "/api of every host"),
+        ("{hosts: [a.example.com, b.example.com]}", "{hosts: [B.example.com]}", "/ of b.example.com"),
+    ],
+)
+def test_one_route_for_two_services_is_refused(one: str, other: str, route: str) -> None:
+    text = f"""\
+    services:
+      web: {{image: a, x-platform: {{route: {one}, port: 80}}}}
+      api:
+        image: a
+        x-platform:
+          port: 80
+          route: {other}
+    """
+    with pytest.raises(SourceError) as caught:
+        application(text)
+    assert str(caught.value) == (
+        f"compose.yaml:7: services web and api have the same route, {route}. "
+        "Give one of them another x-platform.route.path or other hosts."
+    )
+
+
+def test_two_services_without_a_route_of_their_own_have_the_same() -> None:
+    kinds = "\n".join(f"  {name}: {{image: a, x-platform: {{kind: web, port: 80}}}}" for name in ("web", "api"))
+    with pytest.raises(
+        SourceError, match=r"^compose\.yaml:3: services web and api have the same route, / of every host"
+    ):
+        application(f"services:\n{kinds}\n")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{path: /}", "{path: /api}"),
+        ("{hosts: [a.example.com]}", "{}"),
+        ("{hosts: [a.example.com]}", "{hosts: [b.example.com]}"),
+        ("{hosts: [a.example.com], path: /x}", "{hosts: [a.example.com], path: /y}"),
+    ],
+)
+def test_routes_that_differ(one: str, other: str) -> None:
+    services = {"web": one, "api": other}
+    text = "".join(f"  {name}: {{image: a, x-platform: {{route: {r}, port: 80}}}}\n" for name, r in services.items())
+    assert len(application(f"services:\n{text}").routes()) == 2
+
+
 def test_ports_stay_when_other_services_come_and_go() -> None:
     alone = routed("web").ports("web", "green")
     assert routed("api", "web", "shop").ports("web", "green") == alone
@@ -94,7 +138,8 @@ def test_a_collision_names_a_cure_that_works() -> None:
     )
     services = {first: "", second: ", port_slot: 1", third: ""}
     text = "".join(
-        f"  {name}: {{image: a, x-platform: {{route: {{}}, port: 80{slot}}}}}\n" for name, slot in services.items()
+        f"  {name}: {{image: a, x-platform: {{route: {{path: /{name}}}, port: 80{slot}}}}}\n"
+        for name, slot in services.items()
     )
     assert application(f"services:\n{text}").slots[second] == 1
 
@@ -102,7 +147,7 @@ def test_a_collision_names_a_cure_that_works() -> None:
 def test_more_routed_services_than_port_ranges() -> None:
     names = [f"s{n}" for n in range(65)]
     taken = "".join(
-        f"  {name}: {{image: a, x-platform: {{route: {{}}, port: 80, port_slot: {min(n, 63)}}}}}\n"
+        f"  {name}: {{image: a, x-platform: {{route: {{path: /{name}}}, port: 80, port_slot: {min(n, 63)}}}}}\n"
         for n, name in enumerate(names)
     )
     with pytest.raises(SourceError) as caught:
@@ -246,130 +291,3 @@ def test_a_service_without_copies_is_not_probed() -> None:
 def test_images(services: str, images: list[dict[str, Any]]) -> None:
     source = Source(f"services:\n  {services}\n", "compose.yaml", {"GIVEN": "from app_env"})
     assert Application(source, Settings(platform="shop", address="10.0.0.5")).images("/src") == images
-
-
-def arguments(path: Path, **more: Any) -> dict[str, Any]:
-    return {"compose_file": str(path), "platform": "shop", "address": "10.0.0.5", **more}
-
-
-def test_load(tmp_path: Path) -> None:
-    path = tmp_path / "shop.yaml"
-    path.write_text(
-        "services:\n  app:\n    image: shop/app:${APP_RELEASE}\n    hostname: ${A}-${B}-${C}-${APP_ENVIRONMENT}\n    scale: 3\n"
-    )
-    given = arguments(
-        path, release="7", environment="stage", env={"A": True, "B": None, "C": 1.0}, replicas={"app": "2"}
-    )
-    found, directory = load(given)
-    assert directory == str(tmp_path)
-    assert found.services["app"].image == "shop/app:7"
-    assert found.services["app"].spec["hostname"] == "true--1-stage"
-    assert outline(found, directory)["services"] == {"app": {"kind": "worker", "image": "shop/app:7", "replicas": 2}}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "The Compose file {path} can't be read: No such file or directory. Correct app_compose_file."),
-        (b"services: \xff\n", "The Compose file {path} is not text in UTF-8. Save it as UTF-8."),
-        (
-            b"services:\n  app: {image: 'a:$APP_RELEASE'}\n",
-            "shop.yaml:2: variable APP_RELEASE is not set. Give it in `app_env`: {{APP_RELEASE: …}}; "
-            "a secret is named in x-platform.env_from_files instead.",
-        ),
-    ],
-)
-def test_load_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
-    path = tmp_path / "shop.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(PlatformError) as caught:
-        load(arguments(path))
-    assert str(caught.value) == message.format(path=path)
-
-
-NAMES = """\
-services:
-  web: {image: a, secrets: [salt], x-platform: {route: {}, port: 80, env_from_files: [DATABASE_URL]}}
-  worker: {image: a, profiles: [workers, all]}
-  plain: {image: a}
-  db: {image: 'postgres:17', profiles: [local], x-platform: {provided: postgres}}
-"""
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (
-            {"replicas": {"web": 2, "wbe": 2}},
-            "app_replicas names the service wbe, which the application does not have. Its services: plain, web, worker.",
-        ),
-        (
-            {"replicas": {"db": 1}},
-            "app_replicas names the service db, which the application does not have. Its services: plain, web, worker.",
-        ),
-        (
-            {"allow_privileged": ["web", "agent"]},
-            "app_allow_privileged names the service agent, which the application does not have. Its services: plain, web, worker.",
-        ),
-        (
-            {"secrets_for": {"wbe": {"salt": "geheim"}}},
-            "app_secrets_for names the service wbe, which the application does not have. Its services: plain, web, worker.",
-        ),
-        (
-            {"secrets_for": {"web": {"DATABSE_URL": "geheim"}}},
-            "app_secrets_for.web names the secret DATABSE_URL, which the service does not read. Its secrets: DATABASE_URL, salt.",
-        ),
-        (
-            {"secrets_for": {"plain": {"salt": "geheim"}}},
-            "app_secrets_for.plain names the secret salt, which the service does not read. Its secrets: none.",
-        ),
-        (
-            {"secrets_for": {"web": "geheim"}},
-            "app_secrets_for.web is not a mapping. Give the secrets of the service by name.",
-        ),
-        (
-            {"profiles": ["workers", "wrokers"]},
-            "app_profiles names the profile wrokers, which the application does not have. Its profiles: all, local, workers.",
-        ),
-        *(
-            (
-                {"replicas": {"web": count}},
-                f"app_replicas.web is {count!r}, which is no number of copies. Give a number, 0 or more.",
-            )
-            for count in ("many", -1, 1.5, None, True, "")
-        ),
-    ],
-)
-def test_what_the_inventory_names_has_to_be_there(tmp_path: Path, given: dict[str, Any], message: str) -> None:
-    path = tmp_path / "shop.yaml"
-    path.write_text(NAMES)
-    with pytest.raises(PlatformError) as caught:
-        load(arguments(path, **given))
-    assert str(caught.value) == message
-
-
-def test_what_the_inventory_may_name(tmp_path: Path) -> None:
-    path = tmp_path / "shop.yaml"
-    path.write_text(NAMES)
-    # A service whose profile is not chosen is there all the same: one inventory serves several environments.
-    found, _directory = load(
-        arguments(
-            path,
-            replicas={"web": "2", "worker": 3},
-            allow_privileged=["worker"],
-            secrets_for={"web": {"DATABASE_URL": "x"}, "worker": {"later": "x"}},
-            profiles=["local"],
-        )
-    )
-    assert found.replicas() == {"web": 2}
-
-
-def test_the_reference_application() -> None:
-    found, _directory = load(arguments(REPOSITORY / "examples" / "reference_app" / "compose.yaml", release="r1"))
-    assert {name: service.kind for name, service in found.services.items()} == {
-        "web": "web",
-        "worker": "worker",
-        "migrate": "migrate",
-    }
-    assert found.provided == {"postgres": "postgres", "redis": "redis"}
