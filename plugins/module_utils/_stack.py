@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os.path
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ EXTENSION = "x-platform"
 
 # What a service's container is made from besides its own definition.
 _REFERENCED = ("networks", "volumes", "configs", "secrets")
+_IMAGE = re.compile(r"((index\.)?docker\.io/)?(library/(?=[^/]+$))?(?P<name>.+?)(:(?P<tag>[^/:@]+))?(@(?P<digest>.+))?")
 
 
 @dataclass(frozen=True)
@@ -338,7 +340,7 @@ def _stale(service: Service, container: Container, reality: Reality) -> tuple[st
         return "its definition changed", "version"
     if container.files != service.files:
         return "files that it reads at start changed", "version"
-    image = reality.images.get(service.image)
+    image = reality.images.get(local_reference(service.image))
     if image and container.image_id != image:
         return f"image {service.image} is another one now", "version"
     if container.health == "unhealthy":
@@ -347,6 +349,14 @@ def _stale(service: Service, container: Container, reality: Reality) -> tuple[st
         return f"it is {container.state}", "damage"
     gone = sorted(set(service.networks) & reality.missing_networks | set(service.volumes) & reality.missing_volumes)
     return (f"network or volume missing: {', '.join(gone)}", "damage") if gone else None
+
+
+def local_reference(image: str) -> str:
+    """The name under which the Engine lists an image: without Docker Hub's own parts, with its tag or only its digest."""
+    found = _IMAGE.fullmatch(image)
+    if not found:
+        return image
+    return f"{found['name']}@{found['digest']}" if found["digest"] else f"{found['name']}:{found['tag'] or 'latest'}"
 
 
 def layers(services: Iterable[Service], touched: set[str]) -> list[list[str]]:

@@ -82,14 +82,12 @@ def _container(entry: Mapping[str, Any], project: str, services: list[str]) -> C
 
 
 def _image_ids(engine: Engine) -> dict[str, str]:
-    """Image IDs by every way to name one: tag, digest, ID."""
+    """Image IDs by what the Engine calls an image: tag, digest, ID."""
     ids: dict[str, str] = {}
     for image in engine.get("/images/json"):
         ids[image["Id"]] = image["Id"]
         for name in (image.get("RepoTags") or []) + (image.get("RepoDigests") or []):
             ids[name] = image["Id"]
-            if name.endswith(":latest"):
-                ids[name.removesuffix(":latest")] = image["Id"]
     return ids
 
 

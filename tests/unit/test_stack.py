@@ -315,3 +315,40 @@ def test_a_circle_is_refused(services: list[Service], names: str) -> None:
     with pytest.raises(PlatformError) as caught:
         stack.layers(services, {service.name for service in services})
     assert str(caught.value) == f"Services depend on each other in a circle: {names}. Break it in depends_on."
+
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "local"),
+    [
+        ("redis", "redis:latest"),
+        ("redis:8", "redis:8"),
+        ("library/redis:8", "redis:8"),
+        ("docker.io/redis:8", "redis:8"),
+        ("docker.io/library/redis", "redis:latest"),
+        ("docker.io/library/redis:8", "redis:8"),
+        ("index.docker.io/library/redis:8", "redis:8"),
+        ("docker.io/grafana/loki:3", "grafana/loki:3"),
+        ("grafana/loki", "grafana/loki:latest"),
+        ("library/a/b:1", "library/a/b:1"),
+        ("registry:5000/shop/web", "registry:5000/shop/web:latest"),
+        ("registry:5000/library/web:1", "registry:5000/library/web:1"),
+        ("localhost/web:1", "localhost/web:1"),
+        ("index.example.com/web:1", "index.example.com/web:1"),
+        (f"docker.io/library/redis@{DIGEST}", f"redis@{DIGEST}"),
+        (f"redis:8@{DIGEST}", f"redis@{DIGEST}"),
+        (f"registry:5000/web@{DIGEST}", f"registry:5000/web@{DIGEST}"),
+        (DIGEST, DIGEST),
+    ],
+)
+def test_the_name_that_the_engine_has_for_an_image(reference: str, local: str) -> None:
+    assert stack.local_reference(reference) == local
+
+
+@pytest.mark.parametrize("image", ["docker.io/shop/web:1", "index.docker.io/shop/web:1"])
+def test_another_image_is_seen_whatever_way_it_is_named(image: str) -> None:
+    found = reality(ONE, container(2, image_id="sha256:two"))
+    (action,) = stack.plan([replace(WEB, image=image)], found, LOADED)
+    assert (action.kind, action.why) == ("recreate", f"image {image} is another one now")
