@@ -83,7 +83,9 @@ class StackRun:
         actions = plan(self.services, reality, record["loaded"])
         writes = [(file, why) for file in self.files if (why := self.directory.differs(file))]
         folders = [(folder, why) for folder in self.directories if (why := self.directory.directory_differs(folder))]
-        gone = sorted(set(record["files"]) - {file.path for file in self.files})
+        left = sorted(set(record["files"]) - {file.path for file in self.files})
+        # What waits for a restart runs with its old definition, and may read them until then.
+        kept, gone = (left, []) if any(action.kind == "pending" for action in actions) else ([], left)
         result = self._report(actions, reality)
         result["files"] = [{"path": folder.path, "why": why} for folder, why in folders]
         result["files"] += [{"path": file.path, "why": why} for file, why in writes]
@@ -104,7 +106,7 @@ class StackRun:
         if any(action.acts for action in actions):
             reality = self._read_back(record["loaded"], actions)
             result["containers"] = _containers(reality)
-        self._record(record["loaded"], actions)
+        self._record(record["loaded"], actions, kept)
         return result
 
     def _reality(self) -> Reality:
@@ -131,10 +133,11 @@ class StackRun:
         fresh = {a.service for a in actions if a.kind in ("create", "recreate", "start") or a.reloads}
         return {service.name: dict(service.reloadable) for service in self.services if service.name in fresh}
 
-    def _record(self, before: dict[str, dict[str, str]], actions: list[Action]) -> None:
+    def _record(self, before: dict[str, dict[str, str]], actions: list[Action], kept: list[str]) -> None:
         names = {service.name for service in self.services}
-        kept = {name: files for name, files in before.items() if name in names}
-        self.directory.write_record([file.path for file in self.files], {**kept, **self._loaded(actions)})
+        still = {name: files for name, files in before.items() if name in names}
+        files = [*(file.path for file in self.files), *kept]
+        self.directory.write_record(files, {**still, **self._loaded(actions)})
 
     def _diff(self, file: ManagedFile) -> dict[str, str]:
         header = os.path.join(self.path, file.path)
