@@ -160,6 +160,8 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
         proxy.write_map(seen.runtime)
     proxy.set_states(todo.ready, "ready")
     if decision.switches:
+        # Slots of the new colour that stay empty: nobody uses them yet, and nobody waits for them.
+        proxy.set_states([s for s in todo.rest if s.backend.endswith(f"_{decision.after}")], "maint")
         proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
     if todo.write_map:
         proxy.write_map(decision.after)

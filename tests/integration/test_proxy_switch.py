@@ -132,6 +132,19 @@ def test_a_colour_that_is_not_up_is_refused(proxy: Stand) -> None:
     assert proxy.get()[1].startswith("blue")
 
 
+def test_a_slot_that_stays_empty_is_not_waited_for(proxy: Stand) -> None:
+    slot = proxy.slots["green", 1]
+    slot.stop()
+    try:
+        # As after a first configuration: all slots are ready, the second has no container.
+        wait_for(lambda: proxy.switch()["servers"]["web_green"][f"here-1:{proxy.ports['green'][1]}"] == "down")
+        switched = proxy.switch("green", slots={"green": {"web": 1}, "blue": {"web": 0}}, wait_timeout=3)
+        assert switched.get("active", {}).get("after") == "green", switched
+        assert switched["servers"]["web_green"][f"here-1:{proxy.ports['green'][1]}"] == "maintenance"
+    finally:
+        proxy.slots["green", 1] = Slot(slot.name, proxy.ports["green"][1])
+
+
 def test_a_service_without_a_ready_server_is_refused(proxy: Stand) -> None:
     assert not proxy.switch(slots={"green": {"web": 0}}).get("failed")
     result = proxy.switch("green", wait_timeout=0.5)
