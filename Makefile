@@ -56,11 +56,11 @@ molecule: .venv/.complete ## Roles on bare nested hosts (SCENARIO=redis for one)
 e2e: .venv/.complete ## `make deploy` itself on a bare nested host
 	@scripts/gate e2e
 
-bench: .venv/.complete ## Measure against peers; results in build/bench
-	@$(BIN)/python -m tests.bench
+bench: .venv/.complete ## Measure against peers; results in build/bench (ONLY=stack)
+	@PYTHONPATH=collections $(BIN)/python -m tests.bench $(ONLY)
 
 proof: .venv/.complete ## The long runs; results in docs/proof
-	@$(BIN)/python -m tests.proof
+	@PYTHONPATH=collections $(BIN)/python -m tests.proof $(ONLY)
 
 lock: .venv/.complete ## Write requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
