@@ -72,7 +72,7 @@ _raw:
   elements: dict
   sample:
     - release: 1.4.2
-      routes: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18080]}}]
+      routes: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18256]}}]
 """
 
 from typing import Any

@@ -154,7 +154,12 @@ class StackRun:
     # stopped, absent -------------------------------------------------------------------------------------------------
 
     def _stopped(self) -> dict[str, Any]:
-        reality = _stack_engine.read(self.engine, self.project)
+        try:
+            reality = _stack_engine.read(self.engine, self.project)
+        except EngineError as error:
+            if error.status != 0:
+                raise
+            reality = Reality()  # no Engine: nothing runs
         running = [c for c in reality.containers if not c.state.startswith(("exited", "created", "dead"))]
         actions = [Action(container.service, "stop", "it runs") for container in running]
         if running and not self.check:

@@ -135,5 +135,5 @@ routes:
   returned: success
   type: list
   elements: dict
-  sample: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18080]}}]
+  sample: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18256]}}]
 """

@@ -124,6 +124,10 @@ options:
       locale:
         description: Provider and locale of new databases, as C(builtin:C.UTF-8) or C(libc:C).
         type: str
+  not_there_yet:
+    description: In check mode, that the server would only be created by this run. It is not looked for then.
+    type: bool
+    default: false
   data_volume:
     description: Docker volume with the server's data. Its major version is looked at where no server answers.
     type: str
@@ -243,7 +247,8 @@ def run(params: dict[str, Any], check: bool, library: bool) -> dict[str, Any]:
     if params["only_check"]:
         check_only(server, params, library)
         return {"changed": False}
-    if not library:
+    # A server that this run would have created must not be looked for: another one may answer at its address.
+    if not library or (check and params["not_there_yet"]):
         return describe(server, wanted, sync.assumed(wanted).plan(wanted))
     try:
         with server.connect() as admin:
@@ -390,6 +395,7 @@ def argument_spec() -> dict[str, Any]:
         "wait_timeout": {"type": "int", "default": 0},
         "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
         "expect": {"type": "dict", "default": {}, "options": cluster},
+        "not_there_yet": {"type": "bool", "default": False},
         "data_volume": {"type": "str"},
         "only_check": {"type": "bool", "default": False},
     }

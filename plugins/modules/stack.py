@@ -50,7 +50,7 @@ options:
       - Required for O(state=present).
     type: dict
   files:
-    description: Files that the module manages. A file that is taken off this list is removed.
+    description: Files that the module manages. A file that is taken off this list is removed, once no service waits for a restart.
     type: list
     elements: dict
     default: []
@@ -234,7 +234,8 @@ def main() -> None:
     for entry in module.params["files"]:
         if entry["secret"]:
             lines = (line.strip() for line in entry["content"].splitlines())
-            module.no_log_values.update([entry["content"], *(line for line in lines if len(line) >= 8)])
+            # Not the empty or blank content of check mode: hiding that would hide every letter.
+            module.no_log_values.update(text for text in [entry["content"].strip(), *lines] if len(text) >= 8)
     started = time.monotonic()
     try:
         run = StackRun(module.params, Engine(module.params["engine"]), module.check_mode)

@@ -116,6 +116,11 @@ def test_check_mode_needs_no_engine(lab: Lab) -> None:
     assert told["services"]["web"]["action"] == "create"
 
 
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_without_an_engine_nothing_is_left_to_stop(lab: Lab, state: str) -> None:
+    assert lab.run(engine="/nonexistent/docker.sock", state=state)["changed"] is False
+
+
 def test_a_missing_engine_is_named_with_the_cure(lab: Lab) -> None:
     failed = lab.run(engine="/nonexistent/docker.sock")
     assert failed["failed"]
