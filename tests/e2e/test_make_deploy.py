@@ -83,7 +83,7 @@ def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None
     assert done.returncode == 0, done.stdout[-4000:]
     assert time.monotonic() - began < 39
     assert machine.get("/version") == {"release": "one"}
-    machine.run("while pgrep -f tests/load.py >/dev/null; do sleep 0.5; done", timeout=90)
+    machine.run("while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.5; done", timeout=90)
     load = json.loads(machine.run("cat /tmp/load.json"))
     assert load["requests"] > 30 * RATE, load
     assert load["failed"] == 0, load
@@ -194,9 +194,9 @@ def test_a_lost_secret_stops_the_deploy_before_anything_changes(machine: Machine
 
 
 def test_a_taken_port_is_named_before_anything_changes(machine: Machine) -> None:
-    machine.run("nohup python3 -m http.server 9911 >/dev/null 2>&1 & sleep 1")
+    machine.run("nohup python3 -m http.server 9911 >/dev/null 2>&1 & echo $! >/tmp/server.pid; sleep 1")
     done = machine.play("-e app_release=verbose -e proxy_http_port=9911")
-    machine.run("pkill -f 'http.server 9911'")
+    machine.run("kill $(cat /tmp/server.pid)")
     assert done.returncode != 0
     assert "9911" in done.stdout
     assert "python3" in done.stdout

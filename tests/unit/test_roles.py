@@ -45,7 +45,6 @@ def test_roles_were_found() -> None:
 def test_files_that_every_role_has(role: Path) -> None:
     wanted = [
         "defaults/main.yml",
-        "vars/main.yml",
         "meta/main.yml",
         "meta/argument_specs.yml",
         "tasks/main.yml",
