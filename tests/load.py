@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A steady load on one address of this machine or a lab host: so many requests a second, every failure kept.
 
-As a program: `python tests/load.py http://127.0.0.1:8080/version 150 20` prints the counts as JSON. Standard library only,
+As a program: `python tests/load.py http://127.0.0.1:8080/version 150 20` prints the counts as JSON, after 20 s or at SIGTERM. Standard library only,
 so that it also runs inside a bare host.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import sys
 import threading
 import time
@@ -47,12 +48,17 @@ class Load:
         self.stop()
 
     def stop(self) -> None:
-        self._stop.set()
+        self.end()
         self.join()
+
+    def end(self) -> None:
+        """No further requests; those under way are finished."""
+        self._stop.set()
 
     def join(self) -> None:
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():  # a plain join would keep signals waiting
+                thread.join(timeout=0.5)
         self.elapsed = time.monotonic() - self.began
 
     def _work(self, number: int) -> None:
@@ -96,5 +102,6 @@ class Load:
 
 if __name__ == "__main__":
     with Load(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])) as load:
+        signal.signal(signal.SIGTERM, lambda *_: load.end())
         load.join()
     print(json.dumps(load.summary()))

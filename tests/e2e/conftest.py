@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -87,17 +88,25 @@ class Machine:
         return {name: value for name, value in found.items() if len(value) >= 16}
 
 
+@contextlib.contextmanager
+def fresh_machine() -> Iterator[Machine]:
+    """A bare host with git, make and a clone; gone at the end."""
+    name = random_name("lt-e2e-")
+    made = Machine(lab.up(name, Variant("trixie", "systemd", False)))
+    made.clone = "/"
+    try:
+        made.run(
+            "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
+            " git make curl >/dev/null && rm -rf /var/lib/apt/lists/*"
+        )
+        made.copy_clone(CLONE)
+        made.clone = CLONE
+        yield made
+    finally:
+        lab.down(name)
+
+
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    name = random_name("lt-e2e-")
-    host = lab.up(name, Variant("trixie", "systemd", False))
-    made = Machine(host)
-    made.clone = "/"
-    made.run(
-        "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git make curl >/dev/null"
-        " && rm -rf /var/lib/apt/lists/*"
-    )
-    made.copy_clone(CLONE)
-    made.clone = CLONE
-    yield made
-    lab.down(name)
+    with fresh_machine() as made:
+        yield made
