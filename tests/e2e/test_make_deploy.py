@@ -81,7 +81,9 @@ def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None
     done = machine.play("-e app_release=one")
     assert done.returncode == 0, done.stdout[-4000:]
     assert machine.get("/version") == {"release": "one"}
-    machine.run("kill $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done", timeout=60)
+    machine.run(
+        "kill $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done", timeout=60
+    )
     load = json.loads(machine.run("cat /tmp/load.json"))
     assert load["requests"] > 10 * RATE, load
     assert load["failed"] == 0, load
