@@ -146,9 +146,9 @@ servers:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     required = {"type": "str", "required": True}
     file = {"path": required, "content": {**required, "no_log": False}, "mode": text, "owner": text, "secret": flag}
     files = {"type": "list", "elements": "dict", "required": True, "options": file}
-    module = AnsibleModule(
+    module = UnloggedModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "colour": {"type": "str", "choices": list(COLOURS)},
@@ -172,8 +172,6 @@ def main() -> None:
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
-        # The invocation would be written to the system's log, the certificate's key in `candidate` included.
-        no_log=True,
     )
     given = module.params["candidate"]
     for entry in given["files"] if given else []:

@@ -188,15 +188,15 @@ elapsed_seconds:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
 
 
 def main() -> None:
     attributes = {"path": {"type": "str", "required": True}, "owner": {"type": "str", "default": "0:0"}}
-    module = AnsibleModule(
+    module = UnloggedModule(
         argument_spec={
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
@@ -228,8 +228,6 @@ def main() -> None:
         },
         required_if=[("state", "present", ["compose"])],
         supports_check_mode=True,
-        # Secrets are registered below; the constructor would log its arguments before that.
-        no_log=True,
     )
     for entry in module.params["files"]:
         if entry["secret"]:
