@@ -75,7 +75,7 @@ def test_the_same_by_the_name_of_the_collection(machine: Machine) -> None:
 
 def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None:
     machine.run(
-        f"nohup python3 tests/load.py http://127.0.0.1:8080/version {RATE} 240 >/tmp/load.json 2>/tmp/load.err &"
+        f"nohup python3 tests/load.py http://127.0.0.1:8080/version {RATE} 240 >/tmp/load.json 2>/tmp/load.err & echo $! >/tmp/load.pid"
     )
     time.sleep(1)
     done = machine.play("-e app_release=one")
