@@ -105,7 +105,8 @@ def registry_probe(engine_path: str) -> Callable[[Reference], bool | None]:
         try:
             engine.get(f"/distribution/{reference.pullable}/json")
         except EngineError as error:
-            return error.status != 0 and not is_unreachable(error.problem)
+            # 504: the Engine itself got no answer in time, as behind a firewall that drops packets.
+            return error.status not in (0, 504) and not is_unreachable(error.problem)
         return True
 
     def reachable(reference: Reference) -> bool | None:

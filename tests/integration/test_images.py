@@ -125,7 +125,7 @@ def test_a_changed_recipe_is_built_again_with_what_stands_on_it(prefix: str, run
 def test_a_failing_build_says_what_where_and_why(prefix: str, run: Run) -> None:
     images = [
         recipe(f"{prefix}/good:1", "RUN echo good > /good"),
-        recipe(f"{prefix}/bad:1", "RUN seq 100 && echo the reason >&2 && exit 3"),
+        recipe(f"{prefix}/bad:1", "RUN seq 100 && echo the reason && exit 3"),
     ]
     result = run(images)
     assert result["failed"]
