@@ -15,46 +15,8 @@ options:
   _terms:
     description: Path of the Compose file.
     required: true
-  platform:
-    description: Name of the platform.
-    type: str
-    required: true
-  address:
-    description: Address on which the application's hosts publish its ports.
-    type: str
-    required: true
-  release:
-    description: Name of the release, C(APP_RELEASE) in the file.
-    type: str
-  environment:
-    description: Name of the environment, C(APP_ENVIRONMENT) in the file.
-    type: str
-  env:
-    description: Variables of the file.
-    type: dict
-    default: {}
-  port_base:
-    description: First port of the application's ranges.
-    type: int
-    default: 18000
-  replicas_max:
-    description: Ports of a routed service on a host and in a colour.
-    type: int
-    default: 4
-  replicas:
-    description: Copies by service.
-    type: dict
-    default: {}
-  profiles:
-    description: Chosen profiles.
-    type: list
-    elements: str
-    default: []
-  allow_privileged:
-    description: Services that may have the host.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment:
+  - lastro.platform.application
 author:
   - Lastro maintainers (@lastro)
 """

@@ -28,46 +28,6 @@ options:
     description: Path of the Compose file on the controller.
     type: path
     required: true
-  platform:
-    description: Name of the platform.
-    type: str
-    required: true
-  address:
-    description: Address on which this host publishes the application's ports.
-    type: str
-    required: true
-  release:
-    description: Name of the release, C(APP_RELEASE) in the file.
-    type: str
-  environment:
-    description: Name of the environment, C(APP_ENVIRONMENT) in the file.
-    type: str
-  env:
-    description: Variables of the file.
-    type: dict
-    default: {}
-  port_base:
-    description: First port of the application's ranges.
-    type: int
-    default: 18000
-  replicas_max:
-    description: Ports of a routed service on a host and in a colour.
-    type: int
-    default: 4
-  replicas:
-    description: Copies by service.
-    type: dict
-    default: {}
-  profiles:
-    description: Chosen profiles.
-    type: list
-    elements: str
-    default: []
-  allow_privileged:
-    description: Services that may have the host.
-    type: list
-    elements: str
-    default: []
   provided:
     description: Addresses of services that the platform provides, by their name in the file.
     type: dict
@@ -88,6 +48,8 @@ options:
     description: PEM of the platform's CA, given to each service as C(/run/secrets/ca.crt).
     type: str
     default: ""
+extends_documentation_fragment:
+  - lastro.platform.application
 author:
   - Lastro maintainers (@lastro)
 """

@@ -35,10 +35,8 @@ options:
     description: Also remove volumes and secrets. Nothing brings them back.
     type: bool
     default: false
-  engine:
-    description: Unix socket of the Docker Engine.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - lastro.platform.engine
 author:
   - Lastro maintainers (@lastro)
 """

@@ -46,10 +46,8 @@ options:
         type: list
         elements: str
         required: true
-  engine:
-    description: Unix socket of the Docker Engine.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - lastro.platform.engine
 author:
   - Lastro maintainers (@lastro)
 """

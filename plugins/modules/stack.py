@@ -118,10 +118,8 @@ options:
     description: With O(state=absent), also remove the project's volumes and everything below O(directory).
     type: bool
     default: false
-  engine:
-    description: Unix socket of the Docker Engine.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - lastro.platform.engine
 author:
   - Lastro maintainers (@lastro)
 """
