@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -22,10 +23,16 @@ def status_table(status: Mapping[str, Any], host: str, published: Mapping[str, A
     for row in status["services"]:
         name = row["service"] if row["group"] == row["service"] else f"{row['service']} ({row['group']})"
         copies = f" {row['running']}/{row['total']}" if row["total"] > 1 or row["running"] != row["total"] else ""
-        version = row["release"] or row["image"].rpartition(":")[2]
+        version = row["release"] or _version(row["image"])
         addresses = (published or {}).get(row["service"]) or ", ".join(_ranges(row["addresses"]))
         rows.append([name, row["state"] + copies + (", idle" if row["idle"] else ""), version, addresses or "-"])
     return table(rows or [["-", "nothing runs", "-", "-"]], ["SERVICE", "STATE", "VERSION", f"ADDRESS on {host}"])
+
+
+def _version(image: str) -> str:
+    """The tag; the Engine shows a bare ID where the tag has moved on and the container has not (a restart is pending)."""
+    tag = image.rpartition(":")[2]
+    return "an older image" if re.fullmatch(r"[0-9a-f]{12,64}", tag) else tag
 
 
 def _ranges(addresses: Iterable[str]) -> list[str]:

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators are shown: rows of a table, the checklist, and what a deploy decides to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.lastro.platform.plugins.filter.release import release_decision
+from ansible_collections.lastro.platform.plugins.filter.status import checklist_text, status_checklist, status_table
+from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, rows
+
+
+def container(project: str, service: str, status: str = "Up 2 hours (healthy)", **more: Any) -> dict[str, Any]:
+    """A container as the Engine lists it."""
+    labels = {
+        "com.docker.compose.project": f"shop-{project}",
+        "com.docker.compose.service": service,
+        **more.pop("labels", {}),
+    }
+    state = "running" if status.startswith("Up") else "exited"
+    return {"Labels": labels, "State": state, "Status": status, "Image": "lastro/redis:8", "Ports": [], **more}
+
+
+def web(number: int, port: int, status: str = "Up 1 second (healthy)", colour: str = "blue") -> dict[str, Any]:
+    ports = [{"IP": "10.0.0.5", "PublicPort": port}, {"PrivatePort": 8000}]
+    return container(
+        colour, f"web-{number}", status, Ports=ports, labels={"lastro.service": "web", "lastro.release": "1.4"}
+    )
+
+
+def test_copies_are_one_row_with_their_ports() -> None:
+    (row,) = rows([web(1, 18000), web(2, 18001)], "shop", "blue")
+    assert (row["service"], row["running"], row["total"], row["state"]) == ("web", 2, 2, "healthy")
+    assert row["addresses"] == ["10.0.0.5:18000", "10.0.0.5:18001"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("Up 2 hours", "running"),
+        ("Up 2 hours (healthy)", "healthy"),
+        ("Up 2 seconds (health: starting)", "starting"),
+        ("Up 2 hours (unhealthy)", "unhealthy"),
+        ("Exited (137) 3 minutes ago", "exited 137"),
+    ],
+)
+def test_the_state_of_a_service_is_that_of_its_worst_copy(status: str, shown: str) -> None:
+    good = container("redis", "redis", "Up 2 hours (healthy)" if "health" in status else "Up 2 hours")
+    assert rows([good, container("redis", "redis", status)], "shop", None)[0]["state"] == shown
+
+
+def test_a_stopped_idle_colour_is_left_out_and_a_running_one_is_marked() -> None:
+    old = [web(1, 18100, "Exited (0) 1 minute ago", "green")]
+    assert [row["group"] for row in rows([web(1, 18000), *old], "shop", "blue")] == ["blue"]
+    both = rows([web(1, 18000), web(1, 18100, colour="green")], "shop", "blue")
+    assert [(row["group"], row["idle"]) for row in both] == [("blue", False), ("green", True)]
+
+
+def test_rows_come_in_the_order_of_the_platform() -> None:
+    found = [
+        container("proxy", "haproxy"),
+        web(1, 18000),
+        container("redis", "redis"),
+        container("postgres", "postgres"),
+    ]
+    assert [row["service"] for row in rows(found, "shop", "blue")] == ["postgres", "redis", "haproxy", "web"]
+
+
+def test_jobs_are_shown_apart() -> None:
+    job = container("jobs", "migrate", "Exited (0) 1 hour ago", labels={"lastro.release": "1.4"})
+    assert rows([job], "shop", "blue") == []
+    assert jobs([job, web(1, 18000)], "shop") == [{"service": "migrate", "state": "exited 0", "release": "1.4"}]
+
+
+def test_the_table() -> None:
+    moved = container("redis", "redis", Image="61edeb5c6104a8202bf4a6c22d771bac187b4982e4def3dd511695444e9820ba")
+    found = {"services": rows([web(1, 18000), web(2, 18001), container("proxy", "haproxy"), moved], "shop", "blue")}
+    assert status_table(found, "dev", {"haproxy": "https://shop"}).splitlines() == [
+        "SERVICE          STATE        VERSION         ADDRESS on dev",
+        "redis            healthy      an older image  -",
+        "haproxy (proxy)  healthy      8               https://shop",
+        "web (blue)       healthy 2/2  1.4             10.0.0.5:18000-18001",
+    ]
+    assert "nothing runs" in status_table({"services": []}, "dev")
+
+
+def status(**more: Any) -> dict[str, Any]:
+    good = {
+        "services": rows([web(1, 18000)], "shop", "blue"),
+        "volumes": ["shop_data"],
+        "jobs": [{"service": "migrate", "state": "exited 0", "release": "1.4"}],
+        "probes": [{"service": "worker", "ok": True, "answer": "done"}],
+    }
+    return {**good, **more}
+
+
+HEALTH = {"checks": [{"name": "web", "ok": True}]}
+
+
+def verdicts(
+    found: dict[str, Any], given: dict[str, str] | None = None, health: Any = HEALTH
+) -> dict[str, bool | None]:
+    items = status_checklist(found, "1.4", ["TOKEN"], {"TOKEN": "x"} if given is None else given, health)
+    return {item["item"]: item["done"] for item in items}
+
+
+def test_the_checklist_when_all_is_done() -> None:
+    assert set(verdicts(status()).values()) == {True}
+
+
+@pytest.mark.parametrize(
+    ("item", "found", "given", "health", "done"),
+    [
+        ("secrets referenced", status(), {}, HEALTH, False),
+        ("persistent volumes", status(volumes=[]), None, HEALTH, False),
+        (
+            "migrations and seeds applied",
+            status(jobs=[{"service": "m", "state": "exited 1", "release": ""}]),
+            None,
+            HEALTH,
+            False,
+        ),
+        ("migrations and seeds applied", status(jobs=[]), None, HEALTH, None),
+        ("every service well", status(services=[]), None, HEALTH, False),
+        (
+            "every service well",
+            status(services=rows([web(1, 1, "Up 1 s (unhealthy)")], "shop", "blue")),
+            None,
+            HEALTH,
+            False,
+        ),
+        (
+            "worker does its work",
+            status(probes=[{"service": "worker", "ok": False, "answer": "x"}]),
+            None,
+            HEALTH,
+            False,
+        ),
+        ("checks through the proxy green", status(), None, {"checks": [{"name": "web", "ok": False}]}, False),
+        ("checks through the proxy green", status(), None, None, None),
+    ],
+)
+def test_the_checklist_names_what_is_not_done(
+    item: str, found: Any, given: Any, health: Any, done: bool | None
+) -> None:
+    assert verdicts(found, given, health)[item] is done
+
+
+def test_the_checklist_says_which_release_migrated_last() -> None:
+    items = status_checklist(status(), "1.5", [], {}, HEALTH)
+    assert {"item": "migrations and seeds applied", "done": True, "detail": "by release 1.4"} in items
+    assert "yes   migrations and seeds applied" in checklist_text(items)
+    assert "NO    secrets" in checklist_text([{"item": "secrets", "done": False, "detail": "missing: A"}])
+
+
+def now(*actions: tuple[str, str], containers: bool = True, files: list[str] | None = None) -> dict[str, Any]:
+    services = {f"s{n}": {"action": action, "why": "so", "cause": cause} for n, (action, cause) in enumerate(actions)}
+    return {"services": services, "containers": [{}] if containers else [], "files": files or []}
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "colour"),
+    [
+        (now(("create", "damage"), containers=False), "release", "blue"),
+        (now(("none", "")), "none", "blue"),
+        (now(("none", ""), ("recreate", "version")), "release", "green"),
+        (now(("start", "damage")), "repair", "blue"),
+        (now(("create", "damage"), ("recreate", "version")), "release", "green"),
+        (now(("remove", "version")), "repair", "blue"),
+        (now(("none", ""), files=["compose.yaml"]), "repair", "blue"),
+    ],
+)
+def test_what_a_deploy_decides(found: dict[str, Any], kind: str, colour: str) -> None:
+    decision = release_decision(found, "blue")
+    assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, bool(found["containers"]))
