@@ -9,7 +9,6 @@ The platform of the benchmark has a name, a network and ports of its own: a runn
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -52,8 +51,8 @@ class Peer:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        shutil.copytree(STATE, directory / "state", dirs_exist_ok=True)
-        subprocess.run(["cp", "-a", f"{STATE}/.", str(directory / "state")], check=True)
+        # Not shutil: owners have to stay, and there are sockets among the files.
+        subprocess.run(["cp", "-a", str(STATE), str(directory / "state")], check=True)
         services: dict[str, Any] = {}
         volumes: dict[str, Any] = {}
         for part in ("postgres", "redis", "proxy", "app-blue"):
