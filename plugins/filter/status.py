@@ -75,7 +75,10 @@ def status_checklist(
         items.append((f"{probe['service']} does its work", bool(probe["ok"]), probe["answer"]))
     checks = list((health or {}).get("checks", []))
     unwell = [check["name"] for check in checks if not check["ok"]]
-    items.append(("checks through the proxy green", (not unwell) if checks else None, ", ".join(unwell)))
+    # Not asked (no proxy on this host) is unknown; asked without an answer is never green.
+    unknown = None if not health or health.get("skipped") else False
+    detail = ", ".join(unwell) if checks else str((health or {}).get("msg", ""))[:200] if unknown is False else ""
+    items.append(("checks through the proxy green", (not unwell) if checks else unknown, detail))
     return [{"item": item, "done": done, "detail": detail} for item, done, detail in items]
 
 

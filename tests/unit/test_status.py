@@ -141,6 +141,8 @@ def test_the_checklist_when_all_is_done() -> None:
         ),
         ("checks through the proxy green", status(), None, {"checks": [{"name": "web", "ok": False}]}, False),
         ("checks through the proxy green", status(), None, None, None),
+        ("checks through the proxy green", status(), None, {"skipped": True}, None),
+        ("checks through the proxy green", status(), None, {"failed": True, "msg": "no psycopg2"}, False),
     ],
 )
 def test_the_checklist_names_what_is_not_done(
