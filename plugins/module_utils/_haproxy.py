@@ -135,6 +135,26 @@ def render_state(maintenance: Mapping[tuple[str, str], bool]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def servers_of(config: str) -> set[tuple[str, str]]:
+    """Backend and name of each server in a configuration's text."""
+    found = set()
+    backend = ""
+    for line in config.splitlines():
+        words = line.split()
+        if words[:1] in (["backend"], ["frontend"], ["listen"]) and len(words) > 1:
+            backend = words[1] if words[0] == "backend" else ""
+        elif words[:1] == ["server"] and backend and len(words) > 1:
+            found.add((backend, words[1]))
+    return found
+
+
+def left_without(servers: Iterable[Server], colour: str | None, config: str) -> list[str]:
+    """Backends of the colour that serves that would keep none of the servers they serve with now."""
+    serving = [s for s in servers if s.colour == colour and s.state in ("up", "unchecked")]
+    kept = {backend for backend, name in servers_of(config) & {(s.backend, s.name) for s in serving}}
+    return [f"{s.backend}/{s.name}" for s in serving if s.backend not in kept]
+
+
 def table(servers: Iterable[Server]) -> dict[str, dict[str, str]]:
     """The servers as the module returns them: backend → server → state."""
     found: dict[str, dict[str, str]] = {}

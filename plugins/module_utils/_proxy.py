@@ -154,6 +154,19 @@ def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> 
         )
 
 
+def refuse_outage(seen: Seen, decision: Decision, given: dict[str, Any] | None) -> None:
+    """The colour that serves runs where the configuration of now says, until another one is switched to."""
+    if not given or given["outage"]:
+        return
+    config = "".join(file["content"] for file in given["files"] if file["path"] == "config/haproxy.cfg")
+    if lost := haproxy.left_without(seen.servers, decision.before, config):
+        raise PlatformError(
+            f"The new configuration leaves {decision.before}, which serves, without the servers it has: {', '.join(lost)}",
+            "A changed app_port_base, a renamed service or an address that moved does this. Take it back, or accept that"
+            " nothing is served until the release is switched to: -e proxy_allow_outage=true",
+        )
+
+
 def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None:
     decision = todo.decision
     if decision.repair and seen.runtime is not None:
@@ -184,6 +197,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
     with contextlib.nullcontext() if check_mode else proxy.directory.locked():
         seen, kept = proxy.read(), proxy.maintenance()
         todo = plan(seen, kept, options)
+        refuse_outage(seen, todo.decision, options["candidate"])
         if not check_mode:
             refuse(seen, todo.decision, options["slots"])
             if todo.changed:

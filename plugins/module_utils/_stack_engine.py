@@ -28,6 +28,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack import (
 PROJECT = "com.docker.compose.project"
 _POLL_SECONDS = 0.2
 _LOG_LINES = 40
+# The Engine doubles its pause from 0.1 s on: this many restarts are 6 s and more of ending again and again.
+_RESTARTS_HOPELESS = 6
 
 
 def read(engine: Engine, project: str, compose: Mapping[str, Any] | None = None) -> Reality:
@@ -212,12 +214,17 @@ class Stack:
             late = [c for c in found if not _ready(wanted[c.service], c)]
             if not late and len(found) >= sum(service.replicas for service in services):
                 return
-            broken = [c for c in late if _broken(wanted[c.service], c)]
+            broken = [c for c in late if _broken(wanted[c.service], c)] or self._hopeless(late)
             if broken or self.clock() >= deadline:
                 if not late:
                     raise PlatformError(f"Project {self.project}: containers vanished while they were started")
                 raise self._failure((broken or late)[0], timed_out=not broken)
             self.sleep(_POLL_SECONDS)
+
+    def _hopeless(self, late: list[Container]) -> list[Container]:
+        """All that is late ends again and again; as long as one other is late, they may be waiting for that."""
+        restarts = [(self.engine.find(f"/containers/{c.id}/json") or {}).get("RestartCount", 0) for c in late]
+        return late if late and min(restarts) >= _RESTARTS_HOPELESS else []
 
     def _failure(self, container: Container, timed_out: bool) -> PlatformError:
         """Everything an operator needs to see why a service does not come up."""
@@ -228,6 +235,8 @@ class Stack:
         parts.append(
             f"is not healthy after {self.wait_timeout:g} s"
             if timed_out
+            else "ends again and again"
+            if details.get("RestartCount", 0) >= _RESTARTS_HOPELESS
             else f"is {container.health or container.state}"
         )
         text = " ".join(parts) + f": state {state.get('Status', 'unknown')}, exit code {state.get('ExitCode')}"

@@ -70,6 +70,12 @@ options:
         description: Numeric user and group of the proxy.
         type: str
         default: "99:99"
+      outage:
+        description:
+          - Take files, too, whose C(config/haproxy.cfg) has none of the servers with which a backend of the colour that
+            serves does so now. Without it the module fails and nothing is written.
+        type: bool
+        default: false
       files:
         description: As O(ignore:files) of M(lastro.platform.stack).
         type: list
@@ -167,7 +173,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 10},
             "candidate": {
                 "type": "dict",
-                "options": {"image": required, "user": {"type": "str", "default": "99:99"}, "files": files},
+                "options": {"image": required, "user": {"type": "str", "default": "99:99"}, "outage": flag, "files": files},
             },
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
         },

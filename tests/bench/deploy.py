@@ -59,7 +59,7 @@ class Peer:
             stack = json.loads((STATE / part / "compose.yaml").read_text())
             for name, spec in stack["services"].items():
                 services[name] = self._service(spec, part)
-            volumes.update({name: {} for name in stack.get("volumes") or {}})
+            volumes.update({f"{part}-{name}": {} for name in stack.get("volumes") or {}})
         for name in services:
             if name.startswith("web") or name == "worker":
                 services[name]["depends_on"] = {
@@ -75,11 +75,14 @@ class Peer:
         kept = {key: value for key, value in spec.items() if key not in ("labels", "x-platform", "depends_on")}
         if "network_mode" not in kept:
             kept["networks"] = {"default": {}}
-        kept["volumes"] = [
-            f"{self.directory}/state/{part}/{entry[2:]}" if isinstance(entry, str) and entry.startswith("./") else entry
-            for entry in spec.get("volumes", [])
-        ]
+        kept["volumes"] = [self._mount(entry, part) for entry in spec.get("volumes", [])]
         return kept
+
+    def _mount(self, entry: Any, part: str) -> Any:
+        """Folders lie in the copy; a volume gets the part before its name, as two parts may call theirs `data`."""
+        if not isinstance(entry, str):
+            return entry
+        return f"{self.directory}/state/{part}/{entry[2:]}" if entry.startswith("./") else f"{part}-{entry}"
 
     @staticmethod
     def _use_superuser(state: Path) -> None:

@@ -272,6 +272,21 @@ def test_a_broken_configuration_never_replaces_a_working_one(proxy: Stand) -> No
     assert proxy.get()[0] == 200
 
 
+def test_the_colour_that_serves_keeps_its_servers(proxy: Stand) -> None:
+    config = (proxy.directory / "config" / "haproxy.cfg").read_bytes()
+    moved = [{**proxy.variables["proxy_routes"][0], "ports": {**proxy.ports, "blue": [1, 2]}}]
+    for mode in ("--check", "--diff"):
+        done = proxy.role(mode, proxy_routes=moved)
+        assert done.returncode != 0
+        for part in ("leaves blue, which serves", f"web_blue/here-0:{proxy.ports['blue'][0]}", "proxy_allow_outage"):
+            assert part in " ".join(done.stdout.split()), done.stdout
+    assert (proxy.directory / "config" / "haproxy.cfg").read_bytes() == config
+    assert proxy.get()[0] == 200
+    assert proxy.role("--check", proxy_routes=moved, proxy_allow_outage=True).returncode == 0
+    more = [{**proxy.variables["proxy_routes"][0], "ports": {**proxy.ports, "green": [1, 2]}}]
+    assert proxy.role("--check", proxy_routes=more).returncode == 0
+
+
 def test_trace_ids_are_kept_or_made(proxy: Stand) -> None:
     kept = proxy.get(**{"x-trace-id": "0af7651916cd43dd8448eb211c80319c"})[2]["x-trace-id"]
     assert kept == "0af7651916cd43dd8448eb211c80319c"

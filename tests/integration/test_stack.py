@@ -408,6 +408,29 @@ def test_a_service_that_ends_at_once_is_explained(lab: Lab) -> None:
         assert part in failed["msg"], failed["msg"]
 
 
+def test_a_service_that_ends_again_and_again_is_not_waited_for_to_the_end(lab: Lab) -> None:
+    web = lab.args["compose"]["services"]["web"]
+    web.update(command=["sh", "-c", "echo broken config; exit 7"])
+    failed = lab.run(wait_timeout=120)
+    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
+        assert part in failed["msg"], failed["msg"]
+
+
+def test_a_service_that_waits_for_its_neighbour_by_ending_is_given_its_time(lab: Lab) -> None:
+    web, data = (lab.args["compose"]["services"][name] for name in ("web", "data"))
+    del web["depends_on"]
+    web.update(
+        command=["sh", "-c", f"test -e /data/ready || exit 7; {LOOP}"],
+        volumes=[*web["volumes"], "data:/data"],
+        healthcheck={"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s"},
+    )
+    data["command"] = ["sh", "-c", f"sleep 12; touch /data/ready; {LOOP}"]
+    data["healthcheck"] = {"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s", "retries": 30}
+    done = lab.run(wait_timeout=60)
+    assert done.get("changed"), done
+    assert lab.inspect("web")["RestartCount"] >= 6
+
+
 def test_a_single_managed_file_is_never_mounted(lab: Lab) -> None:
     lab.args["compose"]["services"]["web"]["volumes"].append("./config/live:/etc/live:ro")
     failed = lab.run(check=True)

@@ -120,6 +120,37 @@ def test_not_ready(fleet: list[haproxy.Server], problems: list[str]) -> None:
     assert haproxy.not_ready(fleet, "green") == problems
 
 
+CONFIG = """
+frontend application
+  bind *:80
+backend web_blue
+  server a-0:1000 10.0.0.1:1000
+  server a-1:1001 10.0.0.1:1001
+backend web_green
+  server a-0:1100 10.0.0.1:1100
+frontend metrics
+  server never-0:1 10.0.0.1:1
+"""
+
+
+@pytest.mark.parametrize(
+    ("fleet", "colour", "lost"),
+    [
+        (servers("web_blue/a-0:1000"), "blue", []),
+        (servers("web_blue/a-0:1000", "web_blue/gone-0:1000"), "blue", []),
+        (servers("web_blue/a-0:2000"), "blue", ["web_blue/a-0:2000"]),
+        (servers("shop_blue/a-0:1000"), "blue", ["shop_blue/a-0:1000"]),
+        (servers("web_blue/a-0:2000"), "green", []),
+        (servers("web_blue/a-0:2000"), None, []),
+        (servers("web_blue/a-0:2000", state="maintenance"), "blue", []),
+        (servers("web_blue/a-0:2000", state="down"), "blue", []),
+        (servers("web_blue/never-0:1"), "blue", ["web_blue/never-0:1"]),
+    ],
+)
+def test_left_without(fleet: list[haproxy.Server], colour: str | None, lost: list[str]) -> None:
+    assert haproxy.left_without(fleet, colour, CONFIG) == lost
+
+
 def test_state_file_holds_maintenance_and_no_addresses() -> None:
     text = haproxy.render_state({("web_blue", "a-0:18000"): False, ("web_blue", "a-1:18001"): True})
     assert [(s.name, s.state) for s in haproxy.parse_servers(text)] == [
