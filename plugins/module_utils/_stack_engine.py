@@ -28,8 +28,10 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack import (
 PROJECT = "com.docker.compose.project"
 _POLL_SECONDS = 0.2
 _LOG_LINES = 40
-# The Engine doubles its pause from 0.1 s on: this many restarts are 6 s and more of ending again and again.
+# The Engine doubles its pause from 0.1 s on: this many restarts are 6 s and more of ending again and again. At least two
+# of them have to come when nothing else was late any more that the service may have been waiting for.
 _RESTARTS_HOPELESS = 6
+_RESTARTS_ALONE = 2
 
 
 def read(engine: Engine, project: str, compose: Mapping[str, Any] | None = None) -> Reality:
@@ -209,22 +211,25 @@ class Stack:
         """Until each container runs and is healthy, or, for a one-shot, has ended well."""
         wanted = {service.name: service for service in services}
         deadline = self.clock() + self.wait_timeout
+        first: dict[frozenset[str], dict[str, int]] = {}
         while True:
             found = [c for c in read(self.engine, self.project).containers if c.service in wanted]
             late = [c for c in found if not _ready(wanted[c.service], c)]
             if not late and len(found) >= sum(service.replicas for service in services):
                 return
-            broken = [c for c in late if _broken(wanted[c.service], c)] or self._hopeless(late)
+            broken = [c for c in late if _broken(wanted[c.service], c)] or self._hopeless(late, first)
             if broken or self.clock() >= deadline:
                 if not late:
                     raise PlatformError(f"Project {self.project}: containers vanished while they were started")
                 raise self._failure((broken or late)[0], timed_out=not broken)
             self.sleep(_POLL_SECONDS)
 
-    def _hopeless(self, late: list[Container]) -> list[Container]:
-        """All that is late ends again and again; as long as one other is late, they may be waiting for that."""
-        restarts = [(self.engine.find(f"/containers/{c.id}/json") or {}).get("RestartCount", 0) for c in late]
-        return late if late and min(restarts) >= _RESTARTS_HOPELESS else []
+    def _hopeless(self, late: list[Container], first: dict[frozenset[str], dict[str, int]]) -> list[Container]:
+        """All that is late ends again and again; `first` keeps how often each had restarted when just these became late."""
+        restarts = {c.id: (self.engine.find(f"/containers/{c.id}/json") or {}).get("RestartCount", 0) for c in late}
+        before = first.setdefault(frozenset(restarts), restarts)
+        vain = all(n >= max(_RESTARTS_HOPELESS, before[c] + _RESTARTS_ALONE) for c, n in restarts.items())
+        return late if vain else []
 
     def _failure(self, container: Container, timed_out: bool) -> PlatformError:
         """Everything an operator needs to see why a service does not come up."""
