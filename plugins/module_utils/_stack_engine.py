@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _compose_cli
@@ -32,6 +33,8 @@ _LOG_LINES = 40
 # of them have to come when nothing else was late any more that the service may have been waiting for.
 _RESTARTS_HOPELESS = 6
 _RESTARTS_ALONE = 2
+# A container without a health check counts as started when it has run this long.
+_STEADY_SECONDS = 3
 
 
 def read(engine: Engine, project: str, compose: Mapping[str, Any] | None = None) -> Reality:
@@ -214,7 +217,7 @@ class Stack:
         first: dict[frozenset[str], dict[str, int]] = {}
         while True:
             found = [c for c in read(self.engine, self.project).containers if c.service in wanted]
-            late = [c for c in found if not _ready(wanted[c.service], c)]
+            late = [c for c in found if not self._ready(wanted[c.service], c)]
             if not late and len(found) >= sum(service.replicas for service in services):
                 return
             broken = [c for c in late if _broken(wanted[c.service], c)] or self._hopeless(late, first)
@@ -223,6 +226,15 @@ class Stack:
                     raise PlatformError(f"Project {self.project}: containers vanished while they were started")
                 raise self._failure((broken or late)[0], timed_out=not broken)
             self.sleep(_POLL_SECONDS)
+
+    def _ready(self, service: Service, container: Container) -> bool:
+        if service.one_shot:
+            return container.state == "exited 0"
+        if container.state != "running" or container.health:
+            return container.state == "running" and container.health == "healthy"
+        state = (self.engine.find(f"/containers/{container.id}/json") or {}).get("State") or {}
+        started = datetime.fromisoformat(state.get("StartedAt") or "9999-01-01T00:00:00Z")
+        return (datetime.now(UTC) - started).total_seconds() >= _STEADY_SECONDS
 
     def _hopeless(self, late: list[Container], first: dict[frozenset[str], dict[str, int]]) -> list[Container]:
         """All that is late ends again and again; `first` keeps how often each had restarted when just these became late."""
@@ -253,12 +265,6 @@ class Stack:
         if checks:
             text += f"\nLast health check (exit {checks[-1]['ExitCode']}): {str(checks[-1]['Output']).strip()[-600:]}"
         return PlatformError(text + f"\nLast log lines:\n{self.engine.logs(container.id, tail=_LOG_LINES).rstrip()}")
-
-
-def _ready(service: Service, container: Container) -> bool:
-    if service.one_shot:
-        return container.state == "exited 0"
-    return container.state == "running" and container.health in ("", "healthy")
 
 
 def _broken(service: Service, container: Container) -> bool:

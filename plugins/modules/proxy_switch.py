@@ -173,7 +173,12 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 10},
             "candidate": {
                 "type": "dict",
-                "options": {"image": required, "user": {"type": "str", "default": "99:99"}, "outage": flag, "files": files},
+                "options": {
+                    "image": required,
+                    "user": {"type": "str", "default": "99:99"},
+                    "outage": flag,
+                    "files": files,
+                },
             },
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
         },

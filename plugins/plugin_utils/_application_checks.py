@@ -52,6 +52,21 @@ def check_privileges(application: Application, name: str, spec: Mapping[str, Any
         )
 
 
+# What changes the image and the module `images` does not do. Others (cache_from, labels, tags …) only help or decorate.
+_BUILD_KEYS = (
+    "additional_contexts",
+    "entitlements",
+    "extra_hosts",
+    "network",
+    "platforms",
+    "privileged",
+    "secrets",
+    "shm_size",
+    "ssh",
+    "ulimits",
+)
+
+
 def check_build(application: Application, name: str, spec: Mapping[str, Any]) -> None:
     """The module `images` builds the last stage of the context's Dockerfile."""
     build = spec.get("build")
@@ -84,6 +99,16 @@ def check_build(application: Application, name: str, spec: Mapping[str, Any]) ->
             "build",
             "target",
         )
+    for key in _BUILD_KEYS:
+        if build.get(key):
+            raise _error(
+                application,
+                f"service {name} is built with `{key}`, which the platform's build does not do",
+                "Take it out, or build the image elsewhere and name it with `image` alone.",
+                name,
+                "build",
+                key,
+            )
 
 
 def check_names(application: Application) -> None:

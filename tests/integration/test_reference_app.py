@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import subprocess
 import threading
@@ -264,6 +265,20 @@ def test_probes_answer_get_and_head(web: Container) -> None:
         head = web.request("HEAD", path)
         assert (head.status, head.body) == (200, b"")
     assert "app_info" in web.get("/metrics").body.decode()
+
+
+def test_several_processes_count_together(migrated: World) -> None:
+    web = migrated.web(WEB_CONCURRENCY="4", PROMETHEUS_MULTIPROC_DIR="/tmp")
+    # A connection each, so that all processes get some.
+    assert {web.get("/version").status for _ in range(40)} == {200}
+
+    def counted() -> float:
+        lines = web.get("/metrics").body.decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if re.match(r'http_requests_total{.*"/version"', line))
+
+    assert [counted() for _ in range(8)] == [40] * 8
+    files = docker("exec", web.name, "sh", "-c", "ls /tmp/counter_*.db").stdout.split()
+    assert len(files) >= 2, "one process answered everything"
 
 
 def test_endpoints_take_other_names(migrated: World) -> None:

@@ -431,6 +431,18 @@ def test_a_service_that_waits_for_its_neighbour_by_ending_is_given_its_time(lab:
     assert lab.inspect("web")["RestartCount"] >= 6
 
 
+def test_a_service_without_a_health_check_has_to_stay(lab: Lab) -> None:
+    web = lab.args["compose"]["services"]["web"]
+    del web["healthcheck"]
+    web["command"] = ["sh", "-c", "sleep 0.3; echo broken config; exit 7"]
+    failed = lab.run(wait_timeout=30)
+    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
+        assert part in failed["msg"], failed["msg"]
+    web["command"] = ["sh", "-c", LOOP]
+    done = lab.run()
+    assert done.get("changed"), done
+
+
 def test_a_single_managed_file_is_never_mounted(lab: Lab) -> None:
     lab.args["compose"]["services"]["web"]["volumes"].append("./config/live:/etc/live:ro")
     failed = lab.run(check=True)

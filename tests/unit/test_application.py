@@ -279,6 +279,21 @@ def test_what_does_not_give_the_host(lines: str) -> None:
             "4: service app is built to the stage runtime, and the platform builds the last one. "
             "Make the wanted stage the last one of its Dockerfile.",
         ),
+        *(
+            (
+                f"build:\n  context: .\n  {key}: {value}",
+                "",
+                f"6: service app is built with `{key}`, which the platform's build does not do. "
+                "Take it out, or build the image elsewhere and name it with `image` alone.",
+            )
+            for key, value in {
+                "additional_contexts": "{docs: ../docs}",
+                "platforms": "[linux/arm64]",
+                "secrets": "[token]",
+                "ssh": "[default]",
+                "network": "host",
+            }.items()
+        ),
         ("networks: [back]", "", "4: service app joins network back, which is not defined. Add it under `networks`."),
         ("", "networks:\n  back: {external: true}\n", f"6: {SHARED}"),
         ("", "networks:\n  back: {name: back}\n", f"6: {SHARED}"),
