@@ -17,16 +17,35 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
     )
 
 
-def status_table(status: Mapping[str, Any], host: str, published: Mapping[str, Any] | None = None) -> str:
-    """What M(lastro.platform.platform_status) found, for people. `published` are addresses by service that containers do not show."""
+def fleet(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What M(lastro.platform.platform_status) found on each host, as one platform."""
+    return {
+        "hosts": list(statuses),
+        "services": [{**row, "host": host} for host, status in statuses.items() for row in status["services"]],
+        "volumes": sorted({volume for status in statuses.values() for volume in status["volumes"]}),
+        "jobs": [job for status in statuses.values() for job in status["jobs"]],
+        "probes": [{**probe, "host": host} for host, status in statuses.items() for probe in status["probes"]],
+    }
+
+
+def status_table(found: Mapping[str, Any], published: Mapping[str, Any] | None = None) -> str:
+    """The services of a fleet, for people. `published` are addresses by service that containers do not show."""
+    several = len(found["hosts"]) > 1
     rows = []
-    for row in status["services"]:
+    for row in found["services"]:
         name = row["service"] if row["group"] == row["service"] else f"{row['service']} ({row['group']})"
         copies = f" {row['running']}/{row['total']}" if row["total"] > 1 or row["running"] != row["total"] else ""
         version = row["release"] or _version(row["image"])
         addresses = (published or {}).get(row["service"]) or ", ".join(_ranges(row["addresses"]))
-        rows.append([name, row["state"] + copies + (", idle" if row["idle"] else ""), version, addresses or "-"])
-    return table(rows or [["-", "nothing runs", "-", "-"]], ["SERVICE", "STATE", "VERSION", f"ADDRESS on {host}"])
+        rows.append(
+            [row["host"], name, row["state"] + copies + (", idle" if row["idle"] else ""), version, addresses or "-"]
+        )
+    idle = [host for host in found["hosts"] if host not in {row["host"] for row in found["services"]}]
+    rows += [[host, "-", "nothing runs", "-", "-"] for host in idle]
+    if several:
+        return table(rows, ["HOST", "SERVICE", "STATE", "VERSION", "ADDRESS"])
+    host = found["hosts"][0] if found["hosts"] else "no host"
+    return table([row[1:] for row in rows], ["SERVICE", "STATE", "VERSION", f"ADDRESS on {host}"])
 
 
 def _version(image: str) -> str:
@@ -60,8 +79,9 @@ def status_checklist(
     failed = [job for job in jobs if job["state"] != "exited 0"]
     other = sorted({job["release"] for job in jobs if job["release"] not in ("", release)})
     services = status["services"]
+    several = len(status["hosts"]) > 1
     bad = [
-        row["service"]
+        _on(row, several)
         for row in services
         if row["state"] not in ("healthy", "running") or row["running"] < row["total"]
     ]
@@ -72,7 +92,7 @@ def status_checklist(
         ("every service well", bool(services) and not bad, ", ".join(bad)),
     ]
     for probe in status["probes"]:
-        items.append((f"{probe['service']} does its work", bool(probe["ok"]), probe["answer"]))
+        items.append((f"{_on(probe, several)} does its work", bool(probe["ok"]), probe["answer"]))
     checks = list((health or {}).get("checks", []))
     unwell = [check["name"] for check in checks if not check["ok"]]
     # Not asked (no proxy on this host) is unknown; asked without an answer is never green.
@@ -80,6 +100,10 @@ def status_checklist(
     detail = ", ".join(unwell) if checks else str((health or {}).get("msg", ""))[:200] if unknown is False else ""
     items.append(("checks through the proxy green", (not unwell) if checks else unknown, detail))
     return [{"item": item, "done": done, "detail": detail} for item, done, detail in items]
+
+
+def _on(row: Mapping[str, Any], several: bool) -> str:
+    return f"{row['service']} on {row['host']}" if several else str(row["service"])
 
 
 def _all_ended(jobs: list[Mapping[str, Any]], failed: list[Mapping[str, Any]]) -> bool | None:
@@ -102,4 +126,4 @@ class FilterModule:
     """How the state of a platform is shown."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"status_table": status_table, "status_checklist": status_checklist, "checklist_text": checklist_text}
+        return {"fleet": fleet, "status_table": status_table, "status_checklist": status_checklist, "checklist_text": checklist_text}

@@ -23,6 +23,8 @@ OLDEST_DOCKER = (20, 10)
 # The kernel keeps a part of the memory for itself: a machine sold with 2 GB shows about 1.9.
 MEMORY_TOLERANCE = 0.9
 _LISTEN = "0A"
+# The file in the state directory that says which platform's it is.
+IDENTITY = ".platform"
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,28 @@ class Limits:
 
     disk_free_gb: float
     memory_mb: int
+    clock_skew_seconds: float = 60
 
 
-def problems(readings: Mapping[str, Any], limits: Limits, ports: Sequence[Mapping[str, Any]]) -> list[Problem]:
+@dataclass(frozen=True)
+class Controller:
+    """What the controller says of itself: its clock in seconds since 1970, and which platform it deploys."""
+
+    time: "float | None" = None
+    platform_id: str = ""
+
+
+def problems(
+    readings: Mapping[str, Any],
+    limits: Limits,
+    ports: Sequence[Mapping[str, Any]],
+    controller: Controller = Controller(),
+) -> list[Problem]:
     """Every problem of the host, in the order an operator would solve them."""
     return [
+        *_identity(readings, controller.platform_id),
         *_system(readings),
+        *_clock(readings, limits, controller.time),
         *_docker(readings["docker"]),
         *_room(readings, limits),
         *_ports(readings["listeners"], ports),
@@ -94,6 +112,28 @@ def _system(readings: Mapping[str, Any]) -> Iterable[Problem]:
         yield Problem(
             f"The user {readings['user']} is not root",
             "Set `ansible_become: true` for this host (and pass --ask-become-pass where sudo asks), or connect as root.",
+        )
+
+
+def _identity(readings: Mapping[str, Any], platform_id: str) -> Iterable[Problem]:
+    """Two inventories with one platform_name would take each other's containers for their own."""
+    owner = readings["platform_id"]
+    if platform_id and owner and owner != platform_id:
+        yield Problem(
+            f"{readings['state_directory']} belongs to the platform {owner}, and this inventory is {platform_id}",
+            "Give this one a platform_name of its own. If platform_id was changed on purpose, write the new one to "
+            f"{readings['state_directory']}/{IDENTITY} on this host.",
+        )
+
+
+def _clock(readings: Mapping[str, Any], limits: Limits, time: "float | None") -> Iterable[Problem]:
+    """Certificates, leases and backups are only as good as the clock."""
+    ahead = readings["time"] - time if time else 0.0
+    if abs(ahead) > limits.clock_skew_seconds:
+        yield Problem(
+            f"The clock of this host is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, "
+            f"{limits.clock_skew_seconds:g} are allowed",
+            "Synchronise both (`timedatectl set-ntp true`, or chrony), or raise `platform_clock_skew_seconds`.",
         )
 
 

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Mapping, Sequence  # noqa: UP035  (loads in Python 3.8, see _preflight.py)
@@ -39,6 +40,9 @@ def take(
         "architecture": platform.machine(),
         "python": sys.executable,
         "python_version": platform.python_version(),
+        "time": time.time(),
+        "state_directory": state_directory,
+        "platform_id": _text(os.path.join(state_directory, _preflight.IDENTITY)).strip(),
         "uid": os.geteuid(),
         "user": _user(os.geteuid()),
         "memory_bytes": _preflight.parse_memory(_text("/proc/meminfo")),

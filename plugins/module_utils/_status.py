@@ -11,7 +11,20 @@ from typing import Any
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
+# Of the platform `shop` are shop-postgres and shop-blue; shop-eu-postgres is of `shop-eu`.
+_PART = re.compile(r"[^-_]+")
 _ORDER = ("postgres", "redis", "proxy", "blue", "green", "singletons")
+
+
+def part(project: str, platform: str) -> str | None:
+    """Which part of the platform a Compose project is (`postgres`, `blue`); None when it belongs to something else."""
+    rest = project.removeprefix(f"{platform}-")
+    return rest if rest != project and _PART.fullmatch(rest) else None
+
+
+def is_network_of(name: str, platform: str) -> bool:
+    """Whether a network is the platform's own, or one of its Compose projects'."""
+    return name == platform or ("_" in name and part(name.partition("_")[0], platform) is not None)
 
 
 def rows(containers: Iterable[Mapping[str, Any]], platform: str, colour: str | None) -> list[dict[str, Any]]:
@@ -19,8 +32,8 @@ def rows(containers: Iterable[Mapping[str, Any]], platform: str, colour: str | N
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for container in containers:
         labels = container["Labels"]
-        group = labels[PROJECT].removeprefix(f"{platform}-")
-        if group == "jobs":
+        group = part(labels[PROJECT], platform)
+        if group in (None, "jobs"):
             continue
         idle = group in ("blue", "green") and colour is not None and group != colour
         if idle and container["State"] != "running":

@@ -88,7 +88,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._preflight import IDENTITY
 from ansible_collections.lastro.platform.plugins.module_utils._stack_engine import PROJECT, remove_containers
+from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, part
 
 
 def _find(engine: Engine, platform: str) -> tuple[dict[str, str], list[str], list[str]]:
@@ -101,10 +103,10 @@ def _find(engine: Engine, platform: str) -> tuple[dict[str, str], list[str], lis
         if error.status == 0:
             return {}, [], []
         raise
-    mine = [c for c in listed if c["Labels"][PROJECT].startswith(f"{platform}-")]
+    mine = [c for c in listed if part(c["Labels"][PROJECT], platform)]
     return (
         {c["Id"]: c["Names"][0].lstrip("/") for c in mine},
-        sorted(n["Name"] for n in networks if n["Name"] == platform or n["Name"].startswith(f"{platform}-")),
+        sorted(n["Name"] for n in networks if is_network_of(n["Name"], platform)),
         sorted(v["Name"] for v in volumes if v["Name"].startswith(f"{platform}_")),
     )
 
@@ -128,8 +130,9 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
                 engine.delete(f"/{kind}/{name}")
         for path in paths:
             shutil.rmtree(path)
-        if os.path.isdir(state) and not os.listdir(state):
-            os.rmdir(state)
+        # Whose directory it is matters as long as there is anything in it.
+        if os.path.isdir(state) and not set(os.listdir(state)) - {IDENTITY}:
+            shutil.rmtree(state)
     return {
         "changed": bool(containers or networks or gone or paths),
         "containers": sorted(containers.values()),

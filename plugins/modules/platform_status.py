@@ -92,12 +92,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, rows
+from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, part, rows
 
 
 def _containers(engine: Engine, platform: str) -> list[dict[str, Any]]:
     found = engine.get("/containers/json", all="true", filters={"label": ["com.docker.compose.project"]})
-    return [c for c in found if c["Labels"]["com.docker.compose.project"].startswith(f"{platform}-")]
+    return [c for c in found if part(c["Labels"]["com.docker.compose.project"], platform)]
 
 
 def _probe(engine: Engine, containers: list[dict[str, Any]], project: str, probe: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ description:
   - Reads what a deploy needs to know about a host, in one go and instead of gathering facts, and returns it as the fact
     C(platform_host).
   - Fails with one line a problem and its cure, all of them together, before anything is changed.
-  - Reads only. It runs on a bare host, with or without Docker, with or without an init system.
+  - It runs on a bare host, with or without Docker, with or without an init system.
+  - With O(platform_id) a host without problems keeps whose O(state_directory) it is; nothing else is changed.
 version_added: 0.1.0
 author:
   - Lastro maintainers (@lastro)
@@ -25,7 +26,7 @@ attributes:
     description: There is nothing to compare.
   idempotent:
     support: full
-    description: Never changes anything.
+    description: Changes nothing once the host knows its platform.
 options:
   state_directory:
     description: Where the platform keeps its files; disk space is looked at here and where Docker keeps its own.
@@ -57,6 +58,19 @@ options:
         description: The Compose project the port is for. A container of that project may hold it already.
         type: str
         default: ""
+  platform_id:
+    description:
+      - What tells this platform from every other one, whatever their names. Kept in O(state_directory) by the first run; a
+        directory of another one is refused.
+    type: str
+    default: ""
+  controller_time:
+    description: The controller's clock, in seconds since 1970. The host's is not compared when not given.
+    type: float
+  clock_skew_seconds:
+    description: How far the host's clock may be from O(controller_time).
+    type: float
+    default: 60
   reachable:
     description: Services that have to accept a TCP connection from this host.
     type: list
@@ -81,6 +95,8 @@ EXAMPLES = r"""
 - name: Look at the host
   lastro.platform.preflight:
     state_directory: /var/lib/lastro/demo
+    platform_id: demo-3f9a
+    controller_time: "{{ now(utc=true).timestamp() }}"
     ports:
       - {port: 5432, address: 172.30.77.1, owner: demo-postgres}
     reachable:
@@ -127,6 +143,7 @@ problems:
       type: str
 """
 
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -141,6 +158,15 @@ def facts_of(readings: dict[str, Any]) -> dict[str, Any]:
     """The readings that other tasks may use."""
     free = {path: disk["free_bytes"] for path, disk in readings["disks"].items()}
     return {**{name: readings[name] for name in FACTS}, "disk_free_bytes": free}
+
+
+def claim(state_directory: str, platform_id: str) -> None:
+    """Keep whose directory this is."""
+    os.makedirs(state_directory, mode=0o755, exist_ok=True)
+    path = os.path.join(state_directory, _preflight.IDENTITY)
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(f"{platform_id}\n")
+    os.replace(f"{path}.new", path)
 
 
 def main() -> None:
@@ -160,20 +186,27 @@ def main() -> None:
             "memory_mb": {"type": "int", "default": 2048},
             "ports": {"type": "list", "elements": "dict", "default": [], "options": port},
             "reachable": {"type": "list", "elements": "dict", "default": [], "options": target},
+            "platform_id": {"type": "str", "default": ""},
+            "controller_time": {"type": "float"},
+            "clock_skew_seconds": {"type": "float", "default": 60},
         },
         supports_check_mode=True,
     )
     options = module.params
     readings = _preflight_readings.take(options["state_directory"], options["ports"], options["reachable"])
-    limits = _preflight.Limits(options["disk_free_gb"], options["memory_mb"])
-    found = _preflight.problems(readings, limits, options["ports"])
+    limits = _preflight.Limits(options["disk_free_gb"], options["memory_mb"], options["clock_skew_seconds"])
+    controller = _preflight.Controller(options["controller_time"], options["platform_id"])
+    found = _preflight.problems(readings, limits, options["ports"], controller)
     result = {
         "ansible_facts": {"platform_host": facts_of(readings)},
         "problems": [asdict(problem) for problem in found],
     }
     if found:
         module.fail_json(msg="\n".join(str(problem) for problem in found), **result)
-    module.exit_json(changed=False, **result)
+    unclaimed = bool(options["platform_id"]) and not readings["platform_id"]
+    if unclaimed and not module.check_mode:
+        claim(options["state_directory"], options["platform_id"])
+    module.exit_json(changed=unclaimed, **result)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -133,3 +134,24 @@ def test_a_port_of_our_own_container_is_no_problem_and_another_project_is_named(
         assert f"is taken by the container {name} of Compose project {name}-redis." in message
     finally:
         container.remove(force=True)
+
+
+def test_a_host_keeps_whose_it_is(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = {"state_directory": str(state), "platform_id": "shop-1", "controller_time": time.time()}
+    small = {**options, "disk_free_gb": 0.1, "memory_mb": 100}
+    assert run_module("preflight", small, check=True)["changed"]
+    assert not state.exists()
+    assert run(**options)["changed"]
+    assert not run(**options)["changed"]
+    other = run(**{**options, "platform_id": "shop-2"})
+    assert other["failed"]
+    assert "belongs to the platform shop-1" in other["msg"]
+    assert (state / ".platform").read_text() == "shop-1\n"
+
+
+def test_nothing_is_kept_where_there_is_a_problem(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    failed = run(state_directory=state, platform_id="shop-1", controller_time=time.time() - 600)
+    assert "600 s ahead of the controller's" in failed["msg"]
+    assert not (tmp_path / "state").exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight
-from ansible_collections.lastro.platform.plugins.module_utils._preflight import GIB, MIB, Limits, Listener
+from ansible_collections.lastro.platform.plugins.module_utils._preflight import GIB, MIB, Controller, Limits, Listener
 
 from tests.support import REPOSITORY
 
@@ -32,6 +32,9 @@ GOOD: dict[str, Any] = {
     "docker": DOCKER,
     "listeners": [],
     "unreachable": [],
+    "time": 1_000_000.0,
+    "state_directory": "/var/lib/lastro/x",
+    "platform_id": "",
 }
 PORTS = [{"port": 5432, "address": "172.30.77.1", "owner": "x-postgres"}]
 SUPPORTED = "Use Debian 12, Debian 13 or Ubuntu 24.04."
@@ -192,3 +195,30 @@ def test_small_parsers() -> None:
 )
 def test_a_python_that_is_too_old_can_load_what_refuses_it(path: str) -> None:
     ast.parse((REPOSITORY / "plugins" / path).read_text(), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("controller", "line"),
+    [
+        (1_000_059.0, ""),
+        (999_941.0, ""),
+        (None, ""),
+        (1_000_600.0, "The clock of this host is 600 s behind the controller's, 60 are allowed. "),
+        (999_400.0, "The clock of this host is 600 s ahead of the controller's, 60 are allowed. "),
+    ],
+)
+def test_the_clock(controller: float | None, line: str) -> None:
+    found = _preflight.problems(GOOD, LIMITS, [], Controller(time=controller))
+    cure = "Synchronise both (`timedatectl set-ntp true`, or chrony), or raise `platform_clock_skew_seconds`."
+    assert [str(problem) for problem in found] == ([line + cure] if line else [])
+
+
+@pytest.mark.parametrize(
+    ("owner", "ours", "refused"),
+    [("", "shop-1", False), ("shop-1", "shop-1", False), ("shop-2", "", False), ("shop-2", "shop-1", True)],
+)
+def test_whose_directory_it_is(owner: str, ours: str, refused: bool) -> None:
+    found = _preflight.problems({**GOOD, "platform_id": owner}, LIMITS, [], Controller(platform_id=ours))
+    assert bool(found) is refused
+    if refused:
+        assert str(found[0]).startswith("/var/lib/lastro/x belongs to the platform shop-2, and this inventory is shop-1. ")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.filter.release import release_decision
-from ansible_collections.lastro.platform.plugins.filter.status import checklist_text, status_checklist, status_table
-from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, rows
+from ansible_collections.lastro.platform.plugins.filter.status import checklist_text, fleet, status_checklist, status_table
+from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, jobs, part, rows
 
 
 def container(project: str, service: str, status: str = "Up 2 hours (healthy)", **more: Any) -> dict[str, Any]:
@@ -77,14 +77,30 @@ def test_jobs_are_shown_apart() -> None:
 
 def test_the_table() -> None:
     moved = container("redis", "redis", Image="61edeb5c6104a8202bf4a6c22d771bac187b4982e4def3dd511695444e9820ba")
-    found = {"services": rows([web(1, 18000), web(2, 18001), container("proxy", "haproxy"), moved], "shop", "blue")}
-    assert status_table(found, "dev", {"haproxy": "https://shop"}).splitlines() == [
+    found = status(services=rows([web(1, 18000), web(2, 18001), container("proxy", "haproxy"), moved], "shop", "blue"))
+    assert status_table(fleet({"dev": found}), {"haproxy": "https://shop"}).splitlines() == [
         "SERVICE          STATE        VERSION         ADDRESS on dev",
         "redis            healthy      an older image  -",
         "haproxy (proxy)  healthy      8               https://shop",
         "web (blue)       healthy 2/2  1.4             10.0.0.5:18000-18001",
     ]
-    assert "nothing runs" in status_table({"services": []}, "dev")
+    assert "nothing runs" in status_table(fleet({"dev": status(services=[])}))
+    assert "no host" in status_table(fleet({}))
+
+
+def test_the_table_of_several_hosts() -> None:
+    one = status(services=rows([web(1, 18000)], "shop", "blue"))
+    two = status(services=rows([web(1, 18000, "Up 1 s (unhealthy)")], "shop", "blue"))
+    found = fleet({"app1": one, "app2": two, "backup1": status(services=[])})
+    assert status_table(found).splitlines() == [
+        "HOST     SERVICE     STATE         VERSION  ADDRESS",
+        "app1     web (blue)  healthy       1.4      10.0.0.5:18000",
+        "app2     web (blue)  unhealthy     1.4      10.0.0.5:18000",
+        "backup1  -           nothing runs  -        -",
+    ]
+    items = {item["item"]: item for item in status_checklist(found, "1.4", [], {}, HEALTH)}
+    assert items["every service well"] == {"item": "every service well", "done": False, "detail": "web on app2"}
+    assert items["worker on app1 does its work"]["done"]
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -103,7 +119,8 @@ HEALTH = {"checks": [{"name": "web", "ok": True}]}
 def verdicts(
     found: dict[str, Any], given: dict[str, str] | None = None, health: Any = HEALTH
 ) -> dict[str, bool | None]:
-    items = status_checklist(found, "1.4", ["TOKEN"], {"TOKEN": "x"} if given is None else given, health)
+    given = {"TOKEN": "x"} if given is None else given
+    items = status_checklist(fleet({"dev": found}), "1.4", ["TOKEN"], given, health)
     return {item["item"]: item["done"] for item in items}
 
 
@@ -152,7 +169,7 @@ def test_the_checklist_names_what_is_not_done(
 
 
 def test_the_checklist_says_which_release_migrated_last() -> None:
-    items = status_checklist(status(), "1.5", [], {}, HEALTH)
+    items = status_checklist(fleet({"dev": status()}), "1.5", [], {}, HEALTH)
     assert {"item": "migrations and seeds applied", "done": True, "detail": "by release 1.4"} in items
     assert "yes   migrations and seeds applied" in checklist_text(items)
     assert "NO    secrets" in checklist_text([{"item": "secrets", "done": False, "detail": "missing: A"}])
@@ -178,3 +195,34 @@ def now(*actions: tuple[str, str], containers: bool = True, files: list[str] | N
 def test_what_a_deploy_decides(found: dict[str, Any], kind: str, colour: str) -> None:
     decision = release_decision(found, "blue")
     assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, bool(found["containers"]))
+
+
+@pytest.mark.parametrize(
+    ("project", "of"),
+    [
+        ("shop-postgres", "postgres"),
+        ("shop-blue", "blue"),
+        ("shop-eu-postgres", None),
+        ("shopping-postgres", None),
+        ("shop", None),
+        ("shop-", None),
+        ("other", None),
+    ],
+)
+def test_a_platform_is_not_the_one_whose_name_goes_on(project: str, of: str | None) -> None:
+    assert part(project, "shop") == of
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("shop", True),
+        ("shop-postgres_default", True),
+        ("shop-blue_back_end", True),
+        ("shop-eu", False),
+        ("shop-eu-postgres_default", False),
+        ("shopping", False),
+    ],
+)
+def test_networks_of_a_platform(name: str, ours: bool) -> None:
+    assert is_network_of(name, "shop") is ours
