@@ -74,7 +74,8 @@ def status_checklist(
     health: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """The checklist of a first deploy: what is done (true), what is not (false), and what could not be looked at (null)."""
-    missing = sorted(name for name in secrets if not given.get(name))
+    # An empty value is somebody's decision, no value is an oversight.
+    missing = sorted(name for name in secrets if given.get(name) is None)
     jobs = status["jobs"]
     failed = [job for job in jobs if job["state"] != "exited 0"]
     other = sorted({job["release"] for job in jobs if job["release"] not in ("", release)})

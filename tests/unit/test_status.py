@@ -132,6 +132,8 @@ def test_the_checklist_when_all_is_done() -> None:
     ("item", "found", "given", "health", "done"),
     [
         ("secrets referenced", status(), {}, HEALTH, False),
+        ("secrets referenced", status(), {"TOKEN": None}, HEALTH, False),
+        ("secrets referenced", status(), {"TOKEN": ""}, HEALTH, True),
         ("persistent volumes", status(volumes=[]), None, HEALTH, False),
         (
             "migrations and seeds applied",
