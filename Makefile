@@ -10,7 +10,7 @@ ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy status logs health destroy check test test-fast lint unit integration molecule e2e bench proof lock clean
+.PHONY: help deploy status logs health destroy check test test-fast lint unit integration molecule e2e matrix artefacts docs bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,14 +56,26 @@ molecule: .venv/.complete ## Roles on bare nested hosts (SCENARIO=redis for one)
 e2e: .venv/.complete ## `make deploy` itself on a bare nested host
 	@scripts/gate e2e
 
+matrix: .venv/.complete ## The oldest and the newest Python and ansible-core: unit tests, syntax, documentation
+	@scripts/gate matrix
+
+artefacts: .venv/.complete ## What is handed out: Galaxy's rules, sanity tests, reference, changelog, execution environment
+	@scripts/gate artefacts
+
+docs: .venv/.complete ## The reference as HTML, in build/docs
+	@$(BIN)/nox --session docs
+
 bench: .venv/.complete ## Measure against peers; results in build/bench (ONLY=stack)
 	@PYTHONPATH=collections $(BIN)/python -m tests.bench $(ONLY)
 
 proof: .venv/.complete ## The long runs; results in docs/proof
 	@PYTHONPATH=collections $(BIN)/python -m tests.proof $(ONLY)
 
-lock: .venv/.complete ## Write requirements.lock from pyproject.toml
-	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
+lock: .venv/.complete ## Write the locks from pyproject.toml
+	@$(LOCK) --group dev pyproject.toml -o requirements.lock
+	@$(LOCK) --group artefacts -o tests/artefacts/requirements.lock
+	@$(LOCK) --group security -o .github/requirements.lock
 
 clean: ## Remove the environment and everything built
 	@rm -rf .venv build dist
