@@ -1,4 +1,4 @@
-"""Nested hosts for tests: bare Debian systems in containers, each with an Engine of its own.
+"""Nested hosts for tests: Debian systems in containers, each with an Engine of its own; alone, or as the hosts of an inventory.
 
-`python -m tests.lab up NAME` starts one; tests use `tests.lab.host` directly.
+`up` starts one, `lab-up` those of an inventory; tests use `tests.lab.host` and the fixture of `tests.lab.fixtures`.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.lab import image
 from tests.lab.image import Variant
-from tests.lab.machine import DOCKER, LabError, cache, docker, lock
+from tests.lab.machine import DOCKER, LabError, cache, docker, lock, resolver, run
 
 LABEL = "lastro.lab"
 # A host older than this belongs to a run that was killed, or that somebody forgot.
@@ -20,8 +20,26 @@ _FLAGS = (
     *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm", "--cgroupns=private"),
-    *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--restart=no"),
+    *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec"),
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host of a lab stands: its network with a fixed address, its own name, and the size of its disk."""
+
+    network: str
+    address: str
+    hostname: str
+    disk_gb: int
+    labels: dict[str, str]
+
+    def flags(self) -> list[str]:
+        """Options of `docker run`. A host that reboots ends its container, which the Engine then starts again."""
+        # The Engine's own resolver answers at a loopback address, which containers inside the host cannot reach.
+        names = ("--hostname", self.hostname, "-v", f"{resolver()}:/etc/resolv.conf:ro")
+        labels = [word for key, value in self.labels.items() for word in ("--label", f"{key}={value}")]
+        return ["--restart=unless-stopped", "--network", self.network, "--ip", self.address, *names, *labels]
 
 
 @dataclass(frozen=True)
@@ -64,10 +82,15 @@ def disk(name: str) -> Path:
     return cache() / "hosts" / name
 
 
-def up(name: str, variant: Variant | None = None, fill: Callable[[Path], None] | None = None) -> Host:
+def up(
+    name: str,
+    variant: Variant | None = None,
+    fill: Callable[[Path], None] | None = None,
+    place: Place | None = None,
+) -> Host:
     """Start a host, in the place of one with the same name, and wait until it has booted.
 
-    `fill` puts something into its Docker data root before it starts.
+    `fill` puts something into its Docker data root before it starts. Without a place it stands on the Engine's bridge.
     """
     variant = variant or Variant()
     ref = image.reference(variant)
@@ -80,10 +103,12 @@ def up(name: str, variant: Variant | None = None, fill: Callable[[Path], None] |
             fill(root)
         labels = ("--label", f"{LABEL}={cache()}", "--label", f"{LABEL}.until={int(time.time()) + LEASE_SECONDS}")
         init = {"systemd": ("--stop-signal", "SIGRTMIN+3"), "none": ("--init",)}.get(variant.init, ())
-        names = ("--name", name, "--hostname", name)
-        docker("run", "-d", *names, *_FLAGS, *labels, *init, "-v", f"{root}:/var/lib/docker", ref)
+        if place:
+            _make_disk(root / "lab.img", place.disk_gb)
+        stand = place.flags() if place else ["--restart=no", "--hostname", name]
+        docker("run", "-d", "--name", name, *_FLAGS, *stand, *labels, *init, "-v", f"{root}:/var/lib/docker", ref)
     host = Host(name)
-    host.wait("boot", lambda: _booted(host, variant))
+    host.wait("boot", lambda: booted(host, variant))
     return host
 
 
@@ -122,17 +147,25 @@ def logs(name: str, lines: int = 60) -> str:
     return f"{docker('logs', '--tail', '20', name, check=False)}\n{done.stdout}{done.stderr}".strip()
 
 
-def _booted(host: Host, variant: Variant) -> bool:
+def booted(host: Host, variant: Variant) -> bool:
+    """Whether init has started everything, and the Engine where there is one."""
     if docker("inspect", "--format", "{{.State.Running}}", host.name) != "true":
         raise LabError(f"{host.name} stopped while booting: {logs(host.name)}")
     if variant.init == "systemd":
         state = host.run("systemctl", "is-system-running", check=False).stdout.strip()
-        booted = state in ("running", "degraded")
+        started = state in ("running", "degraded")
     else:
-        booted = host.run("mountpoint", "-q", "/run", check=False).returncode == 0
-    if booted and variant.docker and variant.init == "systemd":
+        started = host.run("mountpoint", "-q", "/run", check=False).returncode == 0
+    if started and variant.docker and variant.init == "systemd":
         return host.run("docker", "version", check=False).returncode == 0
-    return booted
+    return started
+
+
+def _make_disk(image: Path, gigabytes: int) -> None:
+    """A file system with an end, in a file that takes no room; boot.sh mounts it."""
+    with image.open("wb") as handle:
+        handle.truncate(gigabytes * 2**30)
+    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", image)
 
 
 def _remove(name: str) -> None:

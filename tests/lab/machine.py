@@ -78,6 +78,12 @@ def apt_settings() -> str:
     return "".join(f"{line}\n" for line in lines if not line.endswith('"";'))
 
 
+def resolver() -> Path:
+    """The file that names this machine's name servers, not the one of a resolver that only the machine itself reaches."""
+    upstream = Path("/run/systemd/resolve/resolv.conf")
+    return upstream if upstream.exists() else Path("/etc/resolv.conf")
+
+
 def site_cas() -> list[Path]:
     """The certificates an operator of this site would add to each host."""
     return sorted(SITE_CAS.glob("*.crt"))
