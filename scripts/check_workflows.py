@@ -41,7 +41,7 @@ _SHOWS_EVERYTHING = re.compile(
 _PRINTS = re.compile(r"(^|[\s;&|(])(echo|printf|cat|tee)\b")
 # Where output may go without being read by people: a file that is not one of the runner's own, or another program.
 _ELSEWHERE = re.compile(r">\s*\"?(?!&|/dev/std|\"?\$\{?GITHUB_)[^\s>]|\|(?!\s*tee\b)")
-_TOKEN = "GITHUB_TOKEN"
+_TOKEN = "GITHUB_TOKEN"  # its name  # nosec B105
 
 
 def problems(workflow: Mapping) -> list[str]:

@@ -45,7 +45,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "host": REQUIRED,
         "port": 5432,
         "user": REQUIRED,
-        "password": None,
+        "password": None,  # none given  # nosec B105
         "database": "postgres",
         "sslmode": "prefer",
         "sslrootcert": None,
@@ -56,7 +56,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "host": REQUIRED,
         "port": 6379,
         "user": None,
-        "password": None,
+        "password": None,  # none given  # nosec B105
         "tls": False,
         "validate_certs": True,
         "ca": None,

@@ -166,7 +166,8 @@ def _room(readings: Mapping[str, Any], limits: Limits) -> Iterable[Problem]:
 
 def _ports(listeners: Sequence[Listener], ports: Sequence[Mapping[str, Any]]) -> Iterable[Problem]:
     for wanted in ports:
-        port, address, owner = wanted["port"], wanted.get("address") or "0.0.0.0", wanted.get("owner") or ""
+        port, owner = wanted["port"], wanted.get("owner") or ""
+        address = wanted.get("address") or "0.0.0.0"  # looked at, not listened on  # nosec B104
         if not _is_address(address):
             yield Problem(f"{address!r} is not an address to listen on", "Give an IP address of this host.")
             continue
@@ -265,7 +266,10 @@ def published(containers: Sequence[Mapping[str, Any]]) -> list[Listener]:
     """The ports that running containers publish, from the Engine's list of containers."""
     return [
         Listener(
-            port.get("IP") or "0.0.0.0", port["PublicPort"], container=_name(container), project=project(container)
+            port.get("IP") or "0.0.0.0",  # looked at, not listened on  # nosec B104
+            port["PublicPort"],
+            container=_name(container),
+            project=project(container),
         )
         for container in containers
         for port in container.get("Ports") or ()

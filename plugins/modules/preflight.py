@@ -173,7 +173,7 @@ def main() -> None:
     """Run the module."""
     port = {
         "port": {"type": "int", "required": True},
-        "address": {"type": "str", "default": "0.0.0.0"},
+        "address": {"type": "str", "default": "0.0.0.0"},  # looked at, not listened on  # nosec B104
         "owner": {"type": "str", "default": ""},
     }
     target = {

@@ -107,7 +107,7 @@ class Source:
 
     def _load(self, text: str) -> Lines:
         try:
-            data = yaml.load(text, Loader=_Loader)
+            data = yaml.load(text, Loader=_Loader)  # a SafeLoader that keeps line numbers  # nosec B506
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise SourceError(
