@@ -26,6 +26,7 @@ from typing import IO, Any
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._image_context import read_dockerfile, write_context
+from ansible_collections.lastro.platform.plugins.module_utils._image_registry import Access
 from ansible_collections.lastro.platform.plugins.module_utils._images import (
     BOOTSTRAP_OPTIONS,
     PREDEFINED_ARGS,
@@ -190,6 +191,7 @@ class Workshop:
     build_args: dict[str, str]
     work: Path
     progress: Progress
+    access: Access | None = None
 
     def act(self, step: Step) -> None:
         """Do one step; the image's name appears only when it is complete."""
@@ -219,7 +221,9 @@ class Workshop:
     def _pull(self, image: Image, upstream: Reference) -> None:
         layers: dict[str, bool] = {}
         shown = -1
-        for event in self.engine.stream("/images/create", fromImage=upstream.name, tag=upstream.digest):
+        ours = self.access if self.access and self.access.address == upstream.registry else None
+        login = ours.engine_header() if ours else {}
+        for event in self.engine.stream("/images/create", None, login, fromImage=upstream.name, tag=upstream.digest):
             if "error" in event:
                 raise pull_error(image.name, upstream, str(event["error"]))
             if "id" in event:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,8 +131,33 @@ def parse_image(item: dict[str, Any]) -> Image:
     return image
 
 
-def select(images: Iterable[Image], only: list[str]) -> tuple[dict[str, Image], list[str]]:
-    """All images by name in build order, and the names wanted; unknown names and circles are refused."""
+def from_registry(
+    images: Iterable[Image], wanted: list[str], local: list[str], registry: str, digests: Mapping[str, str]
+) -> list[Image]:
+    """The images with the wanted ones taken from the platform's registry, by digest and without a recipe.
+
+    Those in `local`, and what they stand on, stay as they are: the registry's own image has to be there before it.
+    """
+    given = {image.name: image for image in images}
+    own = set(select(given.values(), [name for name in wanted if name in local])[0])
+    names = [name for name in wanted if name not in own]
+    unknown = [name for name in names if name not in digests]
+    if unknown:
+        raise PlatformError(
+            f"images_digests has no digest for {', '.join(unknown)}, which come from the registry {registry}",
+            "Promote them: playbooks/promote.yml with this inventory and the same release; then commit the digests it wrote.",
+        )
+    found = []
+    for name in names:
+        reference = parse_reference(f"{registry}/{name.rpartition(':')[0]}@{digests[name]}")
+        if reference.registry != registry.partition("/")[0]:
+            raise PlatformError(f"'{registry}' is not the address of a registry", "Write images_registry as host:port.")
+        found.append(Image(name, upstream=reference, inspect=given[name].inspect if name in given else False))
+    return [image for image in given.values() if image.name in own] + found
+
+
+def select(images: Iterable[Image], only: list[str] | None) -> tuple[dict[str, Image], list[str]]:
+    """The images needed by name in build order, and the names wanted (None: all); unknown names and circles are refused."""
     known = {image.name: image for image in images}
     ordered: dict[str, Image] = {}
 
@@ -147,7 +172,7 @@ def select(images: Iterable[Image], only: list[str]) -> tuple[dict[str, Image], 
                 visit(base, (*path, name))
             ordered[name] = known[name]
 
-    wanted = only or list(known)
+    wanted = list(known) if only is None else only
     for name in wanted:
         visit(name, ())
     return ordered, wanted
@@ -219,7 +244,7 @@ def _decide(
             return Step(image.name, "none", "its digest is the upstream's", entry["Id"], "pulled")
         if build and (entry.get("Labels") or {}).get(RECIPE_LABEL) == recipe:
             return Step(image.name, "none", "its recipe is unchanged", entry["Id"], "built")
-    why = _why(entry, pull, source)
+    why = _why(entry, pull, build)
     if not pull or not image.upstream:
         return Step(image.name, "build", why)
     answers = True if not build else reachable(image.upstream)
@@ -230,12 +255,12 @@ def _decide(
     return Step(image.name, "build", f"{why}, and no registry answers as {image.upstream.registry}")
 
 
-def _why(entry: dict[str, Any] | None, pull: bool, source: str) -> str:
+def _why(entry: dict[str, Any] | None, pull: bool, build: bool) -> str:
     if not entry:
         return "there is no such image"
     built = RECIPE_LABEL in (entry.get("Labels") or {})
-    if built and pull and source == "pull":
-        return "it was built here, and the source is pull"
+    if built and not build:
+        return "it was built here, and is to be pulled"
     if built:
         return "its recipe changed"
     return "its digest is not the upstream's" if pull else "it was not built from a recipe"

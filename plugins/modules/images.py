@@ -12,6 +12,8 @@ description:
   - Each image has one local name, whatever its source. It is right when it carries the digest of its upstream, or when its
     label C(lastro.recipe) is the hash of its recipe (text, files, arguments, context, and the recipes it stands on).
   - What is missing is pulled or built, independent images at the same time. A name appears only when its image is complete.
+  - With O(registry) and O(source=pull) every image comes from that registry by the digest in O(digests), and nothing is built. Before
+    anything is changed, and in check mode too, the registry is asked whether it lets this host in and holds what is missing.
   - Where nothing is missing the module asks the Engine one question.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
 author:
@@ -75,11 +77,38 @@ options:
         description: Return entrypoint, command, user and whether there is a shell.
         type: bool
         default: false
-  only:
-    description: Names of the images this host needs; all of O(images) when empty. What they stand on is built when needed.
+  registry:
+    description:
+      - Registry of the platform, as C(host:port) or C(host:port/path). With O(source=pull) the images are pulled from it, as
+        C(registry/name@digest), and get their local names.
+    type: str
+    default: ""
+  registry_user:
+    description: User of the registry. The login goes to the Engine with the request and is stored nowhere.
+    type: str
+    default: ""
+  registry_password:
+    description: Password of the user.
+    type: str
+  registry_ca:
+    description:
+      - CA of the registry's certificate (PEM), which the Engine is given in C(/etc/docker/certs.d). Empty for one that this host
+        trusts anyway.
+    type: str
+    default: ""
+  digests:
+    description: Digest of each local name in the registry, as C({"lastro/redis:8" = "sha256:…"}); C(playbooks/promote.yml) writes them.
+    type: dict
+    default: {}
+  local:
+    description: Names of images that are made here although there is a registry, as its own. They are had as with O(source=auto).
     type: list
     elements: str
     default: []
+  only:
+    description: Names of the images this host needs; all of O(images) when left out. What they stand on is built when needed.
+    type: list
+    elements: str
   source:
     description:
       - V(pull) pulls every image that has an upstream, and fails where that is not possible.
@@ -141,6 +170,19 @@ EXAMPLES = r"""
           RUN apt-get update && apt-get install -y --no-install-recommends redis-server
     only: [lastro/redis:8]
 
+- name: Have what was promoted, by digest from the platform's registry
+  lastro.platform.images:
+    images:
+      - name: lastro/redis:8
+        dockerfile: FROM lastro/debian:trixie
+    source: pull
+    registry: 10.0.0.9:5000
+    registry_user: platform
+    registry_password: "{{ platform_secrets.registry_password }}"
+    registry_ca: "{{ platform_tls.ca }}"
+    digests:
+      lastro/redis:8: sha256:b43d2dcbbdb1f9e1582e3a0f37e53bf79038522ccffb56a25858969d7a9b6c11
+
 - name: Build the application from a directory of the controller
   lastro.platform.images:
     images:
@@ -191,100 +233,12 @@ images:
     lastro/redis:8: {id: "sha256:0123", source: built, action: none, why: its recipe is unchanged, seconds: 0.0}
 """
 
-import os
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._image_build import (
-    SILENCE_SECONDS,
-    Progress,
-    Workshop,
-    certificates,
-    check_disk,
-    exclusive,
-    host_sources,
-    inspect_image,
-    proxy_environment,
-    registry_probe,
-    run_steps,
-)
-from ansible_collections.lastro.platform.plugins.module_utils._image_context import context_hash
-from ansible_collections.lastro.platform.plugins.module_utils._images import (
-    Image,
-    Reference,
-    Step,
-    parse_image,
-    plan,
-    recipe_hashes,
-    refuse_passwords,
-    select,
-)
-
-
-class Wanted:
-    """What the options ask for, and what the Engine lacks of it."""
-
-    def __init__(self, params: dict[str, Any], socket: str) -> None:
-        self.params = params
-        self.engine = Engine(socket, timeout=SILENCE_SECONDS)
-        self.probe = registry_probe(socket)
-        images = [_with_hash(parse_image(item)) for item in params["images"]]
-        for image in images:
-            refuse_passwords({**params["build_args"], **image.build_args})
-        self.images, self.names = select(images, params["only"])
-        suites = [image.bootstrap for image in self.images.values() if image.bootstrap]
-        self.sources = params["package_sources"] or (host_sources(suites[0]) if suites else [])
-        self.certificates = certificates(params["extra_ca"])
-        self.hashes = recipe_hashes(self.images, self.sources, self.certificates, params["revision"])
-
-    def steps(self, without_engine: bool) -> list[Step]:
-        """The plan, from one look at the Engine."""
-
-        def nobody(_: Reference) -> None:
-            return None
-
-        try:
-            listing, probe = self.engine.get("/images/json"), self.probe
-        except EngineError as error:
-            if error.status or not without_engine:
-                raise
-            return plan(self.images, self.names, self.hashes, [], self.params["source"], nobody)
-        return plan(self.images, self.names, self.hashes, listing, self.params["source"], probe)
-
-    def make(self) -> tuple[list[Step], dict[str, float]]:
-        """Pull and build what is missing; the steps taken and the seconds of each."""
-        progress = Progress(self.params["progress"] or os.devnull)
-        with exclusive(self.params["work_dir"], progress) as work:
-            # Another run may have done it while this one waited for the lock.
-            steps = self.steps(without_engine=False)
-            check_disk(self.engine, self.params["free_bytes"])
-            arguments = {**proxy_environment(), **self.params["build_args"]}
-            workshop = Workshop(
-                self.engine, self.images, self.hashes, self.sources, self.certificates, arguments, work, progress
-            )
-            return steps, run_steps(steps, lambda name: self.images[name].bases, workshop.act)
-
-    def report(self, steps: list[Step], seconds: dict[str, float], done: bool) -> dict[str, dict[str, Any]]:
-        """What is returned for each image; with the identities as read back."""
-        after = {step.name: step for step in self.steps(without_engine=True)} if seconds else {}
-        result = {}
-        for step in steps:
-            state = after.get(step.name, step)
-            entry = {"id": state.id, "source": state.source, "action": step.action, "why": step.why}
-            result[step.name] = {**entry, "seconds": seconds.get(step.name, 0.0)}
-            if self.images[step.name].inspect and (done or step.action == "none"):
-                result[step.name].update(inspect_image(self.engine, step.name))
-        return result
-
-
-def _with_hash(image: Image) -> Image:
-    if image.context and not image.context_hash:
-        return replace(image, context_hash=context_hash(Path(image.context)))
-    return image
+from ansible_collections.lastro.platform.plugins.module_utils._image_run import Wanted
 
 
 def argument_spec() -> dict[str, Any]:
@@ -298,14 +252,17 @@ def argument_spec() -> dict[str, Any]:
         **dict.fromkeys(("site", "inspect"), flag),
         "from": names,
     }
+    empty: dict[str, Any] = {"type": "str", "default": ""}
     return {
         "images": {"type": "list", "elements": "dict", "required": True, "options": image},
-        "only": names,
+        **dict.fromkeys(("registry", "registry_user", "registry_ca", "revision"), empty),
+        "registry_password": {"type": "str", "no_log": True},
+        "digests": {"type": "dict", "default": {}},
+        "only": {"type": "list", "elements": "str"},
+        **dict.fromkeys(("local", "package_sources"), names),
         "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "auto"},
         "extra_ca": {"type": "str", "default": "auto"},
-        "package_sources": names,
         "build_args": {"type": "dict", "default": {}},
-        "revision": {"type": "str", "default": ""},
         "free_bytes": {"type": "int", "default": 3 * 2**30},
         "work_dir": {"type": "path", "default": "/var/lib/lastro/.images"},
         "plan_only": flag,
@@ -316,21 +273,22 @@ def argument_spec() -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
-        wanted = Wanted(module.params, "/var/run/docker.sock")
+        wanted = Wanted(module.params, SOCKET)
         looking = module.check_mode or module.params["plan_only"]
         steps = wanted.steps(without_engine=module.check_mode)
+        wanted.require(steps)
+        changes = wanted.changes(steps)
         seconds: dict[str, float] = {}
-        if not looking and any(step.action != "none" for step in steps):
+        if changes and not looking:
             steps, seconds = wanted.make()
         images = wanted.report(steps, seconds, done=not looking)
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    after = [f"{step.name}: {step.action}, {step.why}\n" for step in steps if step.action != "none"]
     module.exit_json(
-        changed=bool(after),
+        changed=bool(changes),
         images=images,
         ansible_facts={"platform_images": images},
-        diff={"before": "", "after": "".join(after)},
+        diff={"before": "", "after": "".join(changes)},
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.modules.images import Wanted
+from ansible_collections.lastro.platform.plugins.module_utils._image_run import Wanted
 
 from tests.integration.images_support import (
     ENGINE,
@@ -36,7 +36,8 @@ from tests.support import REPOSITORY, random_name, run_module
 
 # Everything the module's options default to, as the module itself would see it.
 DEFAULTS: dict[str, Any] = {
-    "only": [],
+    "registry": "",
+    "only": None,
     "source": "auto",
     "extra_ca": "none",
     "package_sources": [],

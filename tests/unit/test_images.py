@@ -49,7 +49,7 @@ CATALOGUE = [
 def ordered(
     only: list[str] | None = None, items: list[dict[str, Any]] | None = None
 ) -> tuple[dict[str, Image], list[str]]:
-    return select([parse_image(item) for item in items or CATALOGUE], only or [])
+    return select([parse_image(item) for item in items or CATALOGUE], only)
 
 
 def hashes(items: list[dict[str, Any]], sources: str = "m", pem: str = "c", revision: str = "") -> dict[str, str]:
@@ -107,12 +107,12 @@ def test_bases_come_first_and_only_what_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("items", "only", "message"),
     [
-        ([image("t/a:1", "t/b:1"), image("t/b:1", "t/a:1")], [], "t/a:1 → t/b:1 → t/a:1"),
-        ([image("t/a:1", "t/gone:1")], [], "t/gone:1, which t/a:1 is built from, is not in the list"),
+        ([image("t/a:1", "t/b:1"), image("t/b:1", "t/a:1")], None, "t/a:1 → t/b:1 → t/a:1"),
+        ([image("t/a:1", "t/gone:1")], None, "t/gone:1, which t/a:1 is built from, is not in the list"),
         ([image("t/a:1")], ["t/z:1"], "t/z:1 is not in the list"),
     ],
 )
-def test_lists_that_cannot_be_ordered_are_refused(items: list[dict[str, Any]], only: list[str], message: str) -> None:
+def test_lists_that_cannot_be_ordered_are_refused(items: list[dict[str, Any]], only: list[str] | None, message: str) -> None:
     with pytest.raises(PlatformError, match=message):
         ordered(only, items)
 
@@ -212,7 +212,7 @@ def test_the_registry_is_not_asked_where_nothing_is_missing() -> None:
         ([listed("t/python:1", "old")], "build", "its recipe changed"),
         ([listed("t/python:1")], "build", "it was not built from a recipe"),
         ([listed("t/python:1", digest=OTHER)], "pull", "its digest is not the upstream's"),
-        ([listed("t/python:1", RECIPES["t/python:1"])], "pull", "it was built here, and the source is pull"),
+        ([listed("t/python:1", RECIPES["t/python:1"])], "pull", "it was built here, and is to be pulled"),
     ],
 )
 def test_every_step_says_why(listing: list[dict[str, Any]], source: str, why: str) -> None:
