@@ -289,9 +289,7 @@ def unreachable(address: str, error: Exception, seconds: float) -> PlatformError
             "Check images_registry_ca, and that the certificate is made for this address.",
         )
     if isinstance(reason, ssl.SSLError):
-        return PlatformError(
-            f"{who} does not speak TLS: {reason.reason}", "Give it a certificate, as the role registry does."
-        )
+        return PlatformError(f"{who} does not speak TLS: {reason}", "Give it a certificate, as the role registry does.")
     if isinstance(reason, TimeoutError):
         return PlatformError(
             f"{who} does not answer within {seconds:.0f} s",

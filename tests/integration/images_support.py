@@ -25,19 +25,6 @@ from tests.support import REPOSITORY
 ENGINE = Engine()
 ROLE = REPOSITORY / "roles" / "images"
 LABEL = "lastro.test"
-REGISTRY_DOCKERFILE = """\
-FROM lastro/base:trixie
-RUN apt-get update && apt-get install -y --no-install-recommends docker-registry && rm -rf /var/lib/apt/lists/*
-COPY config.yml /config.yml
-USER 65534:65534
-CMD ["docker-registry", "serve", "/config.yml"]
-"""
-# The package's own configuration asks for a password.
-REGISTRY_CONFIG = """\
-version: 0.1
-storage: {filesystem: {rootdirectory: /tmp/registry}}
-http: {addr: ":5000"}
-"""
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -144,13 +131,3 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
-
-
-def answer(address: str) -> bytes:
-    host, _, port = address.partition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2) as connection:
-            connection.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
-            return connection.recv(1000)
-    except OSError:
-        return b""

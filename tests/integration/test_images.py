@@ -20,11 +20,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._image_run import 
 from tests.integration.images_support import (
     ENGINE,
     LABEL,
-    REGISTRY_CONFIG,
-    REGISTRY_DOCKERFILE,
     Asked,
     actions,
-    answer,
     catalogue,
     image_of,
     recipe,
@@ -32,6 +29,7 @@ from tests.integration.images_support import (
     started,
     wait_for,
 )
+from tests.integration.registry_support import closed_port, have_image, plain_registry
 from tests.support import REPOSITORY, random_name, run_module
 
 # Everything the module's options default to, as the module itself would see it.
@@ -217,29 +215,11 @@ def test_an_image_without_a_shell_is_recognised(prefix: str, run: Run) -> None:
 
 
 @pytest.fixture(scope="session")
-def registry(base: str) -> Iterator[str]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real registry on the loopback, which the Engine trusts without TLS; its address."""
-    name = random_name()
-    image = f"{name}/registry:2"
-    files = {"config.yml": REGISTRY_CONFIG}
-    result = run_module("images", {"images": [{"name": image, "dockerfile": REGISTRY_DOCKERFILE, "files": files}]})
-    assert not result.get("failed"), result
-    host = {
-        "PortBindings": {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
-        "ReadonlyRootfs": True,
-        "Tmpfs": {"/tmp": ""},
-    }
-    body = {"Image": image, "ExposedPorts": {"5000/tcp": {}}, "HostConfig": {**host, "CapDrop": ["ALL"]}}
-    container = ENGINE.post("/containers/create", body, name=name)["Id"]
-    try:
-        ENGINE.post(f"/containers/{container}/start")
-        ports = ENGINE.get(f"/containers/{container}/json")["NetworkSettings"]["Ports"]
-        address = f"127.0.0.1:{ports['5000/tcp'][0]['HostPort']}"
-        wait_for(lambda: b"200 OK" in answer(address))
+    have_image()
+    with plain_registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        ENGINE.delete(f"/containers/{container}", force=1)
-        ENGINE.delete(f"/images/{image}", force=1)
 
 
 @pytest.fixture
@@ -286,15 +266,8 @@ def test_a_registry_that_refuses_is_an_error_in_every_case(
     assert image_of(f"{prefix}/thing:1") is None
 
 
-@pytest.fixture
-def nobody() -> str:
-    """An address where nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-def test_auto_builds_where_no_registry_answers(prefix: str, nobody: str, run: Run) -> None:
+def test_auto_builds_where_no_registry_answers(prefix: str, run: Run) -> None:
+    nobody = closed_port()
     upstream = f"{nobody}/thing:1@sha256:{'0' * 64}"
     images = [recipe(f"{prefix}/{name}:1", f"LABEL a={name}", upstream=upstream) for name in "ab"]
     refused = run(images, source="pull")
