@@ -122,7 +122,7 @@ def test_bcrypt_is_bcrypt() -> None:
 def test_an_htpasswd_line_stays_the_same_and_tells_nothing_of_the_password() -> None:
     line = htpasswd("word", "platform", "shop-registry")
     assert line == htpasswd("word", "platform", "shop-registry")
-    assert line.startswith("platform:$2b$10$")
+    assert line.startswith("platform:$2b$08$")
     other = htpasswd("another", "platform", "shop-registry")
     salt, hashed = slice(0, 38), slice(38, None)
     assert (line[salt], line[hashed] == other[hashed]) == (other[salt], False), (
