@@ -22,8 +22,10 @@ attributes:
     description: Says what would be sent and which digests would change. An image that is not built yet is no error then.
   diff_mode:
     support: full
+    description: Shows the digests before and after.
   idempotent:
     support: full
+    description: An image that the registry has is not sent again.
 options:
   images:
     description: Local names with a tag, as C(lastro/redis:8).

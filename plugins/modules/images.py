@@ -24,8 +24,10 @@ attributes:
     description: Says for each image what would be done and why. A host without an Engine is no error then.
   diff_mode:
     support: full
+    description: Shows which image each name stands for, before and after.
   idempotent:
     support: full
+    description: A second run asks the Engine once and changes nothing.
 options:
   images:
     description: The images known, in any order.

@@ -145,6 +145,7 @@ attributes:
     description: Shows what is done in words, never a password or verifier.
   idempotent:
     support: full
+    description: What the server has is read and compared, passwords by their verifiers.
 requirements:
   - psycopg2 >= 2.9
   - PostgreSQL 15 or newer

@@ -72,6 +72,7 @@ attributes:
     description: Shows names and dates, never keys.
   idempotent:
     support: full
+    description: What is on disk is kept until it is close to its end, or other names are wanted.
 requirements:
   - cryptography >= 38 on the host that keeps the CA
 author:
