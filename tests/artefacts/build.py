@@ -37,7 +37,8 @@ def documented(kind: str, top: Path = REPOSITORY) -> set[str]:
 
 def _filters(path: Path) -> set[str]:
     spec = spec_from_file_location(f"filters_{path.stem}", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
     return set(module.FilterModule().filters())

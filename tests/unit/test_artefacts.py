@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.support import REPOSITORY
+from tests.artefacts import build
+from tests.artefacts.build import BIN, run, tracked
 
-BIN = Path(sys.executable).parent
 PARTS = ("meta", "playbooks", "plugins", "roles")
 SIZE_MAX_BYTES = 2_000_000
 # What lies about in a clone that is worked in, and must not travel.
@@ -34,29 +32,10 @@ LITTER = (
 )
 
 
-def tracked(*paths: str) -> set[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", *paths], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return {name for name in listed.stdout.split("\0") if name}
-
-
-def run(*command: str, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tracked files as they are now, with litter among them; files that others are just writing do not count."""
-    top = tmp_path_factory.mktemp("clone")
-    for name in tracked():
-        target = top / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPOSITORY / name, target, follow_symlinks=False)
+    """The tracked files as they are now, with litter among them."""
+    top = build.clone(tmp_path_factory.mktemp("clone"))
     for name in LITTER:
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text("litter\n")
@@ -65,11 +44,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def archive(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("galaxy")
-    home = str(tmp_path_factory.mktemp("home"))
-    run(str(BIN / "ansible-galaxy"), "collection", "build", "--output-path", str(out), cwd=clone, ANSIBLE_HOME=home)
-    (found,) = out.iterdir()
-    return found
+    return build.archive(clone, tmp_path_factory.mktemp("galaxy"))
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +74,23 @@ def test_size(kind: str, request: pytest.FixtureRequest) -> None:
     assert 20_000 < built.stat().st_size < SIZE_MAX_BYTES
 
 
-def test_a_module_is_found_in_the_installed_wheel(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input")
-    run(*pip, "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel), cwd=tmp_path)
+def test_modules_and_playbooks_are_found_in_an_environment_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Nothing is configured: Ansible looks for collections where Python looks for packages."""
+    run(sys.executable, "-m", "venv", "--without-pip", "fresh", cwd=tmp_path)
+    python = tmp_path / "fresh" / "bin" / "python"
+    run(BIN / "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", "--offline", wheel, cwd=tmp_path)
+    (site,) = (tmp_path / "fresh" / "lib").glob("python*/site-packages")
+    # ansible-core itself comes from the environment of the tests.
+    (site / "ansible.pth").write_text(sysconfig.get_path("purelib"))
+    settings = {"ANSIBLE_HOME": str(tmp_path / "home"), "PATH": f"{python.parent}:/usr/bin:/bin"}
     shown = run(
-        str(BIN / "ansible-doc"), "--json", "--type", "module", "lastro.platform.stack",
-        cwd=tmp_path, ANSIBLE_COLLECTIONS_PATH=str(target), ANSIBLE_HOME=str(tmp_path / "home"),
-    )  # fmt: skip
+        python, BIN / "ansible-doc", "--json", "--type", "module", "lastro.platform.stack", cwd=tmp_path, **settings
+    )
     document = json.loads(shown)["lastro.platform.stack"]["doc"]
     assert document["module"] == "stack"
-    assert document["filename"].startswith(str(target))
+    assert document["filename"].startswith(str(site))
+    (tmp_path / "hosts.yml").write_text("all: {children: {postgres: {}, redis: {}, app: {}, proxy: {}}}")
+    listed = run(
+        python, BIN / "ansible-playbook", "--list-tasks", "-i", "hosts.yml", "lastro.platform.status", cwd=tmp_path, **settings
+    )  # fmt: skip
+    assert "Show what runs and the checklist" in listed
