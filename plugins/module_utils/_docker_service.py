@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,7 +92,7 @@ class Service:
             self._must(["service", "docker", "start"])
         else:
             self._start_directly()
-            alive = lambda: _runs(_SSD_PIDFILE, "dockerd")  # noqa: E731
+            alive = partial(_runs, _SSD_PIDFILE, "dockerd")
         self._wait(self.answers, alive, "does not answer")
 
     def reload(self) -> None:

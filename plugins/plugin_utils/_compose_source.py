@@ -126,7 +126,8 @@ class Source:
             for variable in _listed(_extension(spec).get(key))
         }
         resolved = self._resolve(data, (), 1, unused)
-        assert isinstance(resolved, Lines)
+        if not isinstance(resolved, Lines):
+            raise AssertionError("a mapping stays one")
         return resolved
 
     def _resolve(self, value: Any, path: tuple[str, ...], line: int, unused: set[tuple[str, ...]]) -> Any:

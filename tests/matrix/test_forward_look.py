@@ -29,6 +29,8 @@ _ENDING = {
     r"ansible\.module_utils\.common\._collections_compat": "collections.abc",
     r"ansible\.module_utils\.urls import .*\bCustomHTTPS": "urllib.request",
     r"ansible\.template import .*\b(AnsibleEnvironment|generate_ansible_template_vars)": "Templar",
+    r"\b(heuristic_log_sanitize|remove_values|sanitize_keys)\b": "ansible.module_utils.secrets from 2.22 on",
+    r"\bAnsibleActionSkip\b|VALUE_SPECIFIED_IN_NO_LOG": "a result without `skipped`; nothing reads masked values",
     r"\bdatetime\.(utcnow|utcfromtimestamp)\b": "datetime.now(tz=UTC)",
     r"\bimport (imp|distutils|pkg_resources)\b": "importlib",
 }
