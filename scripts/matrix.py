@@ -44,8 +44,8 @@ def run(version: str) -> int:
         print(f"This machine has no Python {version}: Debian {SUITES[version]} in a nested host has.", flush=True)
         return _nested(version)
     print(
-        f"There is no Python {version} here, and no Docker Engine for a nested host that has it. Install it (Debian"
-        f" {SUITES.get(version, 'does not have it')}: apt-get install python3-venv; pyenv install {version}), or an Engine.",
+        f"There is no Python {version} here, and no Docker Engine for a nested host that has it. Install the one (pyenv install"
+        f" {version}) or the other (make deploy does, and scripts/gate integration).",
         file=sys.stderr,
     )
     return 1
