@@ -29,6 +29,7 @@ SETTINGS = {
     "X11Forwarding": "no",
     "MaxAuthTries": "4",
     "LoginGraceTime": "30",
+    "MaxStartups": "10:30:60",
     "ClientAliveInterval": "60",
     "ClientAliveCountMax": "3",
     "LogLevel": "VERBOSE",
