@@ -155,7 +155,7 @@ class Sshd:
             if drop_in is not None:
                 ours.write_text(drop_in, encoding="utf-8")
             main = Path(scratch, os.path.basename(_MAIN))
-            main.write_text(_elsewhere(_read(_MAIN), folder), encoding="utf-8")
+            main.write_text(elsewhere(_read(_MAIN), folder), encoding="utf-8")
             return self._test(str(main), scratch)
 
     def alone(self, drop_in: str, host_keys: str) -> dict[str, str]:
@@ -193,7 +193,7 @@ class Sshd:
         except KeyError:
             return 0
         files = key_files(after["authorizedkeysfile"], user, entry.pw_dir)
-        trusted = [path for path in files if after["strictmodes"] == "no" or _strict(path, entry.pw_dir, entry.pw_uid)]
+        trusted = [path for path in files if after["strictmodes"] == "no" or strict(path, entry.pw_dir, entry.pw_uid)]
         return sum(keys(_read(path)) for path in trusted)
 
     def outdated(self, pid_file: str) -> bool:
@@ -250,7 +250,7 @@ def _drop_ins() -> Sequence[str]:
     return sorted(str(path) for path in Path(_FOLDER).glob("*.conf"))
 
 
-def _elsewhere(main: str, folder: str) -> str:
+def elsewhere(main: str, folder: str) -> str:
     """The main file with its Include lines pointing at a copy of the folder."""
     pattern = re.compile(
         rf"^(\s*Include\s.*?)(?:{_FOLDER}|(?<![\w./-])sshd_config\.d)(?=/)", re.IGNORECASE | re.MULTILINE
@@ -266,7 +266,7 @@ def _listener(pid_file: str) -> int | None:
         return None
 
 
-def _strict(path: str, home: str, uid: int) -> bool:
+def strict(path: str, home: str, uid: int) -> bool:
     """Whether file, folder and home belong to the user or root and nobody else may write: sshd's StrictModes."""
     try:
         stats = [os.stat(each) for each in {path, os.path.dirname(path), home}]

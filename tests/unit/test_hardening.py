@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +298,34 @@ def test_nobody_locks_himself_out(
 )
 def test_who_logs_in(given: str | None, environment: dict[str, str], user: str) -> None:
     assert ssh.login_user(given, environment) == user
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("Include /etc/ssh/sshd_config.d/*.conf", "Include /x/*.conf"),
+        ("  include sshd_config.d/*.conf", "  include /x/*.conf"),
+        ("Include /etc/ssh/other/*.conf /etc/ssh/sshd_config.d/*.conf", "Include /etc/ssh/other/*.conf /x/*.conf"),
+        ("Include /opt/sshd_config.d/*.conf", "Include /opt/sshd_config.d/*.conf"),
+        ("# Include /etc/ssh/sshd_config.d/*.conf", "# Include /etc/ssh/sshd_config.d/*.conf"),
+        ("Banner /etc/ssh/sshd_config.d/banner", "Banner /etc/ssh/sshd_config.d/banner"),
+    ],
+)
+def test_the_main_file_is_tried_with_a_copy_of_its_folder(line: str, wanted: str) -> None:
+    assert ssh.elsewhere(f"Port 22\n{line}\n", "/x") == f"Port 22\n{wanted}\n"
+
+
+@pytest.mark.parametrize(
+    ("loose", "taken"), [(None, True), (".", False), (".ssh", False), (".ssh/authorized_keys", False)]
+)
+def test_keys_that_others_may_write_do_not_count(tmp_path: Path, loose: str | None, taken: bool) -> None:
+    keys = tmp_path / ".ssh" / "authorized_keys"
+    keys.parent.mkdir(mode=0o700)
+    keys.write_text(KEY)
+    for path in (tmp_path, keys.parent, keys):
+        path.chmod(0o700)
+    if loose:
+        (tmp_path / loose).chmod(0o770)
+    assert ssh.strict(str(keys), str(tmp_path), os.getuid()) is taken
+    assert ssh.strict(str(keys), str(tmp_path), os.getuid() + 1) is (taken and os.getuid() == 0)
+    assert not ssh.strict(str(keys) + "2", str(tmp_path), os.getuid())
