@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
@@ -203,6 +204,8 @@ class Promoter:
                     self.progress.say(name, f"layer {event.get('id', '')}: {event['status'].lower()}")
         except EngineError as error:
             raise PlatformError(f"{name} could not be pushed to {repository}: {error.problem}", _PUSH_CURE) from error
+        except (OSError, HTTPException) as error:
+            raise PlatformError(f"{name}: the push to {repository} was cut off: {error!r}", _PUSH_CURE) from error
         finally:
             self.engine.delete(f"/images/{repository}:{tag}")
         return digest
