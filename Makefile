@@ -10,7 +10,7 @@ ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy status logs health destroy check test test-fast lint unit integration molecule e2e matrix artefacts docs bench proof lock clean
+.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e matrix artefacts docs bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ help: ## Show this list
 
 deploy: .venv/.complete ## Bring the platform up, or to what the files say (RELEASE=name, ENVIRONMENT=dev)
 	@$(PLAY) playbooks/deploy.yml
+
+promote: .venv/.complete ## Bring a release's images to the environment's registry, their digests into its inventory
+	@$(PLAY) playbooks/promote.yml
 
 check: .venv/.complete ## Say what a deploy would change, and change nothing
 	@$(PLAY) playbooks/deploy.yml --check --diff

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -194,6 +195,41 @@ def test_jobs_of_applications_that_can_run_at_once_do() -> None:
     needs = {name: job.get("needs") for name, job in load("workflows/application.yml")["jobs"].items()}
     assert {name for name, needed in needs.items() if not needed} == {"check", "build", "protected"}
     assert needs["image-scan"] == needs["integration"] == "build"
+
+
+@pytest.mark.parametrize(("name", "job", "step"), [("deploy", "run", "Run"), ("application", "deploy", "Deploy")])
+def test_secrets_of_a_deploy_are_files_for_one_user_and_gone_afterwards(
+    tmp_path: Path, name: str, job: str, step: str
+) -> None:
+    """The step itself, with stand-ins for the agent and for make, which says what it was given."""
+    (script,) = (
+        entry["run"] for entry in load(f"workflows/{name}.yml")["jobs"][job]["steps"] if entry.get("name") == step
+    )
+    look = 'env; stat -c "mode %a" "$ANSIBLE_VAULT_PASSWORD_FILE"; cat "$ANSIBLE_VAULT_PASSWORD_FILE" $RELEASE_FILE; exit 3'
+    for program, text in {"ssh-agent": "true", "ssh-add": "cat >added", "make": look}.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / program).chmod(0o755)
+    given = {
+        "ENVIRONMENT": "prod", "ACTION": "deploy", "RELEASE": "1.4.2", "COMMAND": "make deploy", "GITHUB_ACTOR": "shop",
+        "IMAGE": "shop/web", "REGISTRY": "registry.example.com/shop", "DIGEST": "sha256:0123",
+        "SSH_PRIVATE_KEY": "key-of-prod", "VAULT_PASSWORD": "password-of-prod", "TMPDIR": str(tmp_path),
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
+    }  # fmt: skip
+    if name == "application":
+        given["REGISTRY_TOKEN"] = "token-of-the-job"
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    environment, _mode, files = done.stdout.partition("mode 600\n")
+    assert "password-of-prod" in files
+    assert [word for word in ("token-of-the-job", "key-of-prod", "password-of-prod") if word in environment] == []
+    assert (tmp_path / "added").read_text() == "key-of-prod\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"ssh-agent", "ssh-add", "make", "added"}
+    if name == "application":
+        source = json.loads(files.removeprefix("password-of-prod"))
+        assert source["images_source_registry"] == "registry.example.com/shop"
+        assert source["images_source_registry_password"] == "token-of-the-job"
 
 
 @pytest.mark.parametrize(
