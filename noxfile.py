@@ -23,6 +23,8 @@ ARTEFACTS_LOCK = "tests/artefacts/requirements.lock"
 
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"
+# Below a folder that git and the linters leave alone.
+nox.options.envdir = "build/nox"
 nox.options.download_python = "never"
 nox.options.sessions = ["matrix", "artefacts"]
 nox.options.error_on_missing_interpreters = True

@@ -58,7 +58,7 @@ def _ranges(addresses: Iterable[str]) -> list[str]:
     """Neighbouring ports of one address written as a range."""
     ranges: list[tuple[str, int, int]] = []
     for address in sorted(addresses, key=lambda a: (a.rpartition(":")[0], int(a.rpartition(":")[2]))):
-        ip, _, port = address.rpartition(":")
+        ip, _colon, port = address.rpartition(":")
         if ranges and ranges[-1][0] == ip and ranges[-1][2] + 1 == int(port):
             ranges[-1] = (ip, ranges[-1][1], int(port))
         else:
@@ -127,4 +127,9 @@ class FilterModule:
     """How the state of a platform is shown."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"fleet": fleet, "status_table": status_table, "status_checklist": status_checklist, "checklist_text": checklist_text}
+        return {
+            "fleet": fleet,
+            "status_table": status_table,
+            "status_checklist": status_checklist,
+            "checklist_text": checklist_text,
+        }

@@ -380,7 +380,7 @@ def _redis_answer(stream: Any) -> str:
         value: bytes = stream.read(int(rest) + 2)[:-2]
         return value.decode(errors="replace")
     if kind == b"*" and rest != "-1":
-        return " ".join(_redis_answer(stream) for _ in range(int(rest)))
+        return " ".join(_redis_answer(stream) for _item in range(int(rest)))
     if kind in (b"$", b"*"):
         return ""
     if kind in (b"+", b":"):

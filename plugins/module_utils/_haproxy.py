@@ -192,7 +192,7 @@ class Admin:
 
 def parse_old_workers(text: str) -> list[int]:
     """`show proc` of the master: the workers that a reload left to finish their connections."""
-    _, _, old = text.partition("# old workers")
+    _new, _heading, old = text.partition("# old workers")
     return [int(line.split()[0]) for line in old.partition("#")[0].splitlines() if line.split()]
 
 

@@ -75,7 +75,7 @@ def parse(listing: str) -> dict[str, str]:
     """Keyword → value, from `sshd -T`; a keyword that may be given several times has all its values."""
     found: dict[str, str] = {}
     for line in listing.splitlines():
-        keyword, _, value = line.partition(" ")
+        keyword, _space, value = line.partition(" ")
         found[keyword] = f"{found[keyword]} {value}" if keyword in found else value
     return found
 
@@ -269,7 +269,7 @@ def _listener(pid_file: str) -> int | None:
 def strict(path: str, home: str, uid: int) -> bool:
     """Whether file, folder and home belong to the user or root and nobody else may write: sshd's StrictModes."""
     try:
-        stats = [os.stat(each) for each in {path, os.path.dirname(path), home}]
+        stats = [os.stat(each) for each in dict.fromkeys((path, os.path.dirname(path), home))]
     except FileNotFoundError:
         return False
     return all(found.st_uid in (0, uid) and not found.st_mode & 0o022 for found in stats)

@@ -167,7 +167,7 @@ def run_steps(
             blocked = {*waiting, *running.values()}
             for name in [name for name in waiting if not blocked.intersection(bases(name))]:
                 running[pool.submit(timed, waiting.pop(name))] = name
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 running.pop(future)
                 if future.exception():
@@ -231,7 +231,7 @@ class Workshop:
                 if sum(layers.values()) != shown:
                     shown = sum(layers.values())
                     self.progress.say(image.name, f"layer {shown}/{len(layers)}")
-        repository, _, tag = image.name.rpartition(":")
+        repository, _colon, tag = image.name.rpartition(":")
         self.engine.post(f"/images/{upstream.pullable}/tag", repo=repository, tag=tag)
 
     def _bootstrap(self, image: Image) -> None:
@@ -258,7 +258,7 @@ class Workshop:
             lines = log.read_text(errors="replace").splitlines()
             raise build_error(image.name, "mmdebstrap", lines, f"mmdebstrap ended with {rc}")
         self.progress.say(image.name, "step 2/2: import")
-        repository, _, tag = image.name.rpartition(":")
+        repository, _colon, tag = image.name.rpartition(":")
         changes = [f'LABEL {RECIPE_LABEL}="{self.hashes[image.name]}"', 'CMD ["bash"]']
         with rootfs.open("rb") as tar:
             events = self.engine.stream(

@@ -73,7 +73,7 @@ def context_files(directory: Path) -> Iterator[tuple[str, Path]]:
     ignore = directory / ".dockerignore"
     rules = ignore_rules(ignore.read_text()) if ignore.is_file() else []
     # A negation can bring back a file below an ignored directory: only without one may the walk skip directories.
-    prune = all(excluded for excluded, _ in rules)
+    prune = all(excluded for excluded, _pattern in rules)
     for parent, folders, names in os.walk(directory):
         base = Path(parent)
         inside = [(name, str((base / name).relative_to(directory))) for name in sorted(folders)]

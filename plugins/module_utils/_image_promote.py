@@ -54,7 +54,7 @@ class Place:
     @classmethod
     def of(cls, address: str, user: str, password: str | None, ca: str) -> Place:
         """From the options of a module; `address` may carry the path."""
-        host, _, path = address.partition("/")
+        host, _slash, path = address.partition("/")
         return cls(Access(host, user, password or "", ca), path.strip("/"))
 
     def repository(self, name: str) -> str:

@@ -243,7 +243,7 @@ def token_url(challenge: str) -> str:
 
     A service without TLS is not asked: the password would travel in clear.
     """
-    kind, _, rest = challenge.partition(" ")
+    kind, _space, rest = challenge.partition(" ")
     fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     if kind.lower() != "bearer" or not fields.get("realm", "").startswith("https://"):
         return ""

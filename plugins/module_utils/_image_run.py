@@ -75,7 +75,7 @@ class Wanted:
     def steps(self, without_engine: bool) -> list[Step]:
         """The plan, from one look at the Engine."""
 
-        def nobody(_: Reference) -> None:
+        def nobody(_reference: Reference) -> None:
             return None
 
         try:
@@ -100,15 +100,16 @@ class Wanted:
             lines.append(f"{ca_file(self.access)}: the CA of the registry\n")
         return lines
 
-    def make(self) -> tuple[list[Step], dict[str, float]]:
-        """Pull and build what is missing; the steps taken and the seconds of each."""
+    def make(self) -> tuple[list[str], list[Step], dict[str, float]]:
+        """Pull and build what is missing; what was done, the steps taken and the seconds of each."""
         progress = Progress(self.params["progress"] or os.devnull)
-        if self.access and ca_differs(self.access):
-            write_ca(self.access)
         with exclusive(self.params["work_dir"], progress) as work:
             # Another run may have done it while this one waited for the lock.
             steps = self.steps(without_engine=False)
+            changes = self.changes(steps)
             check_disk(self.engine, self.params["free_bytes"])
+            if self.access and ca_differs(self.access):
+                write_ca(self.access)
             arguments = {**proxy_environment(), **self.params["build_args"]}
             workshop = Workshop(
                 self.engine,
@@ -121,7 +122,7 @@ class Wanted:
                 progress,
                 self.access,
             )
-            return steps, run_steps(steps, lambda name: self.images[name].bases, workshop.act)
+            return changes, steps, run_steps(steps, lambda name: self.images[name].bases, workshop.act)
 
     def report(self, steps: list[Step], seconds: dict[str, float], done: bool) -> dict[str, dict[str, Any]]:
         """What is returned for each image; with the identities as read back."""

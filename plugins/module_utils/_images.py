@@ -101,7 +101,7 @@ def parse_reference(text: str) -> Reference:
         raise PlatformError(
             f"The upstream reference '{text}' has no digest", "Write it as name:tag@sha256:<64 hexadecimal digits>."
         )
-    first, slash, _ = match["name"].partition("/")
+    first, slash, _rest = match["name"].partition("/")
     is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
     return Reference(first if is_host else DOCKER_HUB, match["name"], match["digest"])
 

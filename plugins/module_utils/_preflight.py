@@ -72,7 +72,7 @@ class Limits:
 class Controller:
     """What the controller says of itself: its clock in seconds since 1970, and which platform it deploys."""
 
-    time: "float | None" = None
+    time: float | None = None
     platform_id: str = ""
 
 
@@ -126,7 +126,7 @@ def _identity(readings: Mapping[str, Any], platform_id: str) -> Iterable[Problem
         )
 
 
-def _clock(readings: Mapping[str, Any], limits: Limits, time: "float | None") -> Iterable[Problem]:
+def _clock(readings: Mapping[str, Any], limits: Limits, time: float | None) -> Iterable[Problem]:
     """Certificates, leases and backups are only as good as the clock."""
     ahead = readings["time"] - time if time else 0.0
     if abs(ahead) > limits.clock_skew_seconds:

@@ -36,7 +36,7 @@ def require_accepted(engine: Engine, directory: str, image: str, user: str, file
     try:
         stage = StackDirectory(path)
         os.makedirs(path, mode=0o700)
-        uid, _, gid = user.partition(":")
+        uid, _colon, gid = user.partition(":")
         stage.ensure(ManagedDirectory("config", 0o755, 0, 0))
         stage.ensure(ManagedDirectory("secrets", 0o700, int(uid), int(gid)))
         for staged in with_secret_directories(list(files), []):

@@ -111,13 +111,13 @@ def check_names(names: Mapping[str, Mapping[str, object]]) -> None:
 def generate(form: str, length: int, choice: Callable[[str], str]) -> str:
     """A value of `length` characters; `choice` picks one (from the system's random source, except in tests)."""
     if form == "hex":
-        return "".join(choice("0123456789abcdef") for _ in range(length))
+        return "".join(choice("0123456789abcdef") for _place in range(length))
     if form == "token":
-        return "".join(choice(_LETTERS_AND_DIGITS) for _ in range(length))
+        return "".join(choice(_LETTERS_AND_DIGITS) for _place in range(length))
     # One of each class for programs that insist, letters at both ends so that no tool reads it as an option.
     classes = [string.ascii_lowercase, string.ascii_uppercase, string.digits, _MARKS]
     middle = "".join(choice(classes[at % 4]) for at in range(4))
-    rest = "".join(choice(_LETTERS_AND_DIGITS + _MARKS) for _ in range(length - 6))
+    rest = "".join(choice(_LETTERS_AND_DIGITS + _MARKS) for _place in range(length - 6))
     return choice(string.ascii_letters) + middle + rest + choice(string.ascii_letters)
 
 

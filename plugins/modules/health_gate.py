@@ -380,7 +380,7 @@ def report(specs: list[dict[str, Any]], streaks: list[Streak], seconds: float) -
         + (streak.last.error if streak.last and streak.last.error else f"held only {streak.length} times in a row")
         for spec, streak in failed
     )
-    cures = "; ".join(dict.fromkeys(cure(spec) for spec, _ in failed))
+    cures = "; ".join(dict.fromkeys(cure(spec) for spec, _result in failed))
     return f"{len(failed)} of {len(specs)} checks do not hold after {seconds:g} s: {reasons}. Cure: {cures}."
 
 

@@ -66,7 +66,7 @@ class BackgroundAction(ActionBase):
     def _show(self, progress: str, shown: int, host: str) -> int:
         """Print what came to the progress file since the last look; how many bytes of it are shown now."""
         answer = self._low_level_execute_command(f"tail -c +{shown + 1} {shlex.quote(progress)} 2>/dev/null || true")
-        text, newline, _ = answer["stdout"].rpartition("\n")
+        text, newline, _rest = answer["stdout"].rpartition("\n")
         for line in text.splitlines():
             try:
                 event = json.loads(line)

@@ -290,7 +290,7 @@ class Compiler:
         """Numeric owner of the service's secret files: the user that its container runs as."""
         image = self.inputs.images.get(service.image)
         user = str(service.spec.get("user") or (image or {}).get("user") or "0")
-        uid, _, gid = user.partition(":")
+        uid, _colon, gid = user.partition(":")
         if not uid.isdigit() or (gid and not gid.isdigit()):
             raise self._error(
                 service,

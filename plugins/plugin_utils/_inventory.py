@@ -194,7 +194,7 @@ def _settings(inventory: Inventory, key: re.Pattern[str]) -> Iterator[tuple[str,
 def _split(text: str) -> SplitResult | None:
     try:
         url = urlsplit(text)
-        _ = url.port
+        _port = url.port
     except ValueError:
         return None
     return url

@@ -216,7 +216,7 @@ def test_the_operator_s_configuration_is_merged(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{\n  "debug": true,\n}\n', "daemon.json, line 3"),
+        ('{\n  "debug": true\n  "ipv6": true\n}\n', "daemon.json, line 3"),
         ("[]", "must be a JSON object"),
     ],
 )
