@@ -63,9 +63,8 @@ def copy_modules(host: Host) -> None:
     """Ansible's module library and the collection, as an executing module would find them."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        top = Path(ansible.__file__).parent
-        for part in ("__init__.py", "release.py", "module_utils"):
-            tar.add(top / part, f"ansible/{part}")
+        for part in ("__init__.py", "_vendor", "release.py", "module_utils"):
+            tar.add(Path(ansible.__file__).parent / part, f"ansible/{part}")
         for part in ("modules", "module_utils"):
             tar.add(REPOSITORY / "plugins" / part, f"ansible_collections/lastro/platform/plugins/{part}")
     host.run("mkdir", "-p", LIBRARY)
