@@ -282,7 +282,7 @@ def main() -> None:
         changes = wanted.changes(steps)
         seconds: dict[str, float] = {}
         if changes and not looking:
-            steps, seconds = wanted.make()
+            changes, steps, seconds = wanted.make()
         images = wanted.report(steps, seconds, done=not looking)
     except PlatformError as error:
         module.fail_json(msg=str(error))
