@@ -10,7 +10,7 @@ ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e matrix artefacts docs bench proof lock clean
+.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,15 @@ artefacts: .venv/.complete ## What is handed out: Galaxy's rules, sanity tests, 
 
 docs: .venv/.complete ## The reference as HTML, in build/docs
 	@$(BIN)/nox --session docs
+
+lab-up: .venv/.complete ## Start the hosts of an inventory on this machine (HOSTS=prod)
+	@$(BIN)/python -m tests.lab lab-up $(HOSTS)
+
+lab-down: .venv/.complete ## Remove them
+	@$(BIN)/python -m tests.lab lab-down $(HOSTS)
+
+lab-test: .venv/.complete ## inventories/prod on seven hosts of the lab: deploy, scan, reboots (long)
+	@PYTHONPATH=collections $(BIN)/python -m tests.proof fleet
 
 bench: .venv/.complete ## Measure against peers; results in build/bench (ONLY=stack)
 	@PYTHONPATH=collections $(BIN)/python -m tests.bench $(ONLY)

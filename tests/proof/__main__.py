@@ -17,10 +17,10 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.proof import first_platform
+from tests.proof import first_platform, fleet
 from tests.support import REPOSITORY
 
-PROOFS = {"first_platform": first_platform.prove}
+PROOFS = {"first_platform": first_platform.prove, "fleet": fleet.prove}
 
 
 def _git(*words: str) -> str:

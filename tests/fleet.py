@@ -1,0 +1,82 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An inventory of several hosts in the lab, and what an operator does with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import ssl
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.lab.lab import Lab
+from tests.support import REPOSITORY
+
+VAULT = REPOSITORY / "tests/vault-password"
+# What a scanner tries: every port that anything of the platform or of Docker listens on, and a few more.
+PORTS = [22, 53, 80, 111, 443, 2375, 2376, 2377, 4789, 5000, 5432, 6379, 7946, 8080, 8404, 8432, 8443, 9090, 9100]
+
+
+class Fleet:
+    """A lab with the platform's inventory; `proxy` and `registry` are names of its hosts."""
+
+    def __init__(self, lab: Lab, proxy: str, registry: str) -> None:
+        self.lab = lab
+        self.proxy = lab.addresses[proxy]
+        self.registry = lab.addresses[registry]
+        self.digests = lab.access.overlay / "group_vars/all/digests.yml"
+        self.digests.parent.mkdir(parents=True, exist_ok=True)
+
+    def play(self, playbook: str, *arguments: str, check: bool = True, **variables: Any) -> str:
+        given = {"app_release": "one", "images_digests_file": str(self.digests), **variables}
+        words = ["--vault-password-file", str(VAULT), "-e", json.dumps(given), *arguments]
+        return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500).stdout
+
+    def get(self, path: str) -> Any:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        url = f"https://{self.proxy}{path}"
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            return json.load(answer)
+
+    def answers(self, path: str) -> bool:
+        try:
+            self.get(path)
+        except OSError:
+            return False
+        return True
+
+    def serves(self, path: str = "/ready", seconds: float = 90) -> None:
+        """Until it answers: what a user waits for after a host came back."""
+        deadline = time.monotonic() + seconds
+        while not self.answers(path):
+            assert time.monotonic() < deadline, f"{path} is not served after {seconds:g} s"
+            time.sleep(0.5)
+
+    def open_ports(self, host: str, ports: list[int]) -> set[int]:
+        """What `scanner`, a host in no group, finds open."""
+        scan = (
+            "import socket,sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
+            "def knock(port):\n"
+            "    with socket.socket() as s:\n"
+            "        s.settimeout(1)\n"
+            f"        return port if s.connect_ex(('{self.lab.addresses[host]}', port)) == 0 else None\n"
+            "print(*filter(None, ThreadPoolExecutor(128).map(knock, map(int, sys.argv[1:]))))\n"
+        )
+        done = self.lab.host("scanner").run("python3", "-c", scan, *map(str, ports))
+        return {int(port) for port in done.stdout.split()}
+
+    def forget(self) -> None:
+        """The machine that promoted trusts the lab's registry no longer."""
+        shutil.rmtree(Path("/etc/docker/certs.d") / f"{self.registry}:5000", ignore_errors=True)
+
+
+def changes(output: str) -> dict[str, int]:
+    """Tasks that changed something, by host."""
+    recap = output.partition("PLAY RECAP")[2]
+    return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", recap, re.MULTILINE)}
