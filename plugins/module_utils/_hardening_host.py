@@ -61,13 +61,13 @@ class Reconciler:
         self.updates_text = decide.updates_text(self.release, self.options["updates_held"], self.options["reboot"])
         self.sysctl = decide.sysctl(self.options["sysctl"])
         self.packages = decide.installed(self.run(["dpkg-query", "-W", "-f", _LISTING])[1])
-        if self.sshd.present:
-            self._refuse_ssh()
+        there = _text(ssh.DROP_IN)
+        if self.sshd.present and (self.options["ssh"] or there is not None):
+            self._refuse_ssh(there)
         elif self.options["ssh"]:
             self.findings.append("There is no SSH server on this host, so none was hardened.")
 
-    def _refuse_ssh(self) -> None:
-        there = _text(ssh.DROP_IN)
+    def _refuse_ssh(self, there: str | None) -> None:
         if self.options["ssh"]:
             values = ssh.settings(self.options["ssh_options"])
             self.ssh_text = ssh.text(values)

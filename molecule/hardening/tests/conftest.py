@@ -41,7 +41,7 @@ print(json.dumps({
     "command": run("ps", "-C", "dockerd", "-o", "args=").strip(),
     "configuration": json.load(open("/etc/docker/daemon.json")),
     "containers": json.loads(run("docker", "inspect", *ids)) if ids else [],
-    "processes": {id: run("docker", "top", id, "-eo", "comm") for id in running},
+    "processes": {id: run("docker", "top", id, "-eo", "pid,comm") for id in running},
 }))
 """
 

@@ -54,8 +54,8 @@ def configured(key: str, bad: Callable[[Any], bool]) -> Callable[[Facts], list[s
 
 
 def each(bad: Callable[[dict[str, Any]], Any], proxy_too: bool = True) -> Callable[[Facts], list[str]]:
-    """A property of every container, where a rule is not one of those that the proxy breaks by design: it is on the
-    host's network for its clients' addresses, and may bind ports below 1024."""
+    """A property of every container; without the proxy for what it breaks by design: it is on the host's network for
+    its clients' addresses, as root with one capability, for ports below 1024."""
 
     def broken(facts: Facts) -> list[str]:
         return [found["Name"] for found in facts["containers"] if (proxy_too or not _proxy(found)) and bad(found)]
@@ -164,7 +164,11 @@ RULES = [
     Rule("3.20", "/etc/default/docker 644", limited("default", 0o644)),
     Rule("3.23", "containerd's socket is root's", owned("containerd.sock")),
     Rule("3.24", "containerd's socket 660", limited("containerd.sock", 0o660)),
-    Rule("4.1", "A user that is not root", each(lambda c: c["Config"]["User"].partition(":")[0] in ("", "0", "root"))),
+    Rule(
+        "4.1",
+        "A user that is not root",
+        each(lambda c: c["Config"]["User"].partition(":")[0] in ("", "0", "root"), proxy_too=False),
+    ),
     Rule("5.1", "No swarm", lambda f: [] if f["info"]["Swarm"]["LocalNodeState"] == "inactive" else ["active"]),
     Rule(
         "5.4",
