@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -25,8 +26,8 @@ all:
     postgres: {hosts: {data1: {platform_private_address: 10.0.0.2}}}
 """
 IMAGE = "lastro/base:trixie"
-CONNECT = "use IO::Socket::INET; exit !IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 22, Timeout => 1)"
-BANNER = f"{CONNECT.replace('exit !', '$s =')} or exit 1; $SIG{{ALRM}} = sub {{ exit 2 }}; alarm 1; print <$s>"
+CONNECT = "use IO::Socket::INET; exit !IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 22, Timeout => 2)"
+BANNER = f"{CONNECT.replace('exit !', '$s =')} or exit 1; $SIG{{ALRM}} = sub {{ exit 2 }}; alarm 5; print scalar <$s>"
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,9 @@ def service(lab: Lab) -> str:
 
 def ping(lab: Lab) -> dict[str, str]:
     """What Ansible says of each host."""
-    lines = lab.ansible(
-        "ansible", "all", "-m", "ansible.builtin.ping", "-o", "-T", "3", check=False
-    ).stdout.splitlines()
-    return {line.split(" | ")[0]: line.partition(" | ")[2] for line in lines if " | " in line}
+    said = lab.ansible("ansible", "all", "-m", "ansible.builtin.ping", "-T", "3", check=False).stdout
+    answers = re.split(r"^(\S+) \| ", said, flags=re.MULTILINE)[1:]
+    return dict(zip(answers[::2], answers[1::2], strict=True))
 
 
 def reached(lab: Lab) -> dict[str, bool]:
@@ -73,10 +73,9 @@ def boot_ids(lab: Lab) -> dict[str, str]:
 
 def test_ansible_reaches_the_selected_hosts_by_address(lab: Lab) -> None:
     assert reached(lab) == {"web1": True, "data1": True}
-    question = lab.ansible(
-        "ansible", "data1", "-m", "ansible.builtin.debug", "-a", "msg={{ platform_private_address }} {{ groups.app }}"
-    )
-    assert f"{lab.addresses['data1']} ['web1']" in question.stdout
+    message = "msg='{{ platform_private_address }} {{ groups.app }}'"
+    answer = lab.ansible("ansible", "data1", "-m", "ansible.builtin.debug", "-a", message).stdout
+    assert f"{lab.addresses['data1']} ['web1']" in answer
     assert lab.host("data1").run("hostname").stdout == "data1\n"
 
 

@@ -72,15 +72,11 @@ def reboot(host: Host) -> None:
 def fill(host: Host, leave_mb: int = 0) -> None:
     """Leave so much space on its disk; blocks are only reserved, so the machine's disk loses none."""
     free(host)
+    blocks = leave_mb * 256
     script = f"""
     left() {{ df --output=avail --block-size=4K {DISK} | tail -n 1; }}
-    blocks=$(($(left) - {leave_mb} * 256))
-    fallocate --length $((blocks * 4096)) {DISK}/fill 2>/dev/null
-    if [ {leave_mb} = 0 ]; then
-        # What reserving has to keep for its own tables.
-        cat /dev/zero 2>/dev/null >{DISK}/rest
-        [ "$(left)" = 0 ]
-    fi"""
+    fallocate --length $((($(left) - {blocks}) * 4096)) {DISK}/fill
+    [ $(left) -le {blocks} ]"""
     if host.run("sh", "-c", script, check=False).returncode:
         raise LabError(f"{host.name}: filling its disk left {_free_mb(host)} MB")
 
@@ -89,7 +85,7 @@ def free(host: Host) -> None:
     """Give the space back."""
     if host.run("mountpoint", "-q", DISK, check=False).returncode:
         raise LabError(f"{host.name} has no disk of its own to fill. Hosts of a lab have: python -m tests.lab lab-up")
-    host.run("rm", "--force", f"{DISK}/fill", f"{DISK}/rest")
+    host.run("rm", "--force", f"{DISK}/fill")
 
 
 def _free_mb(host: Host) -> int:

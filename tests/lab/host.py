@@ -143,8 +143,9 @@ def logs(name: str, lines: int = 60) -> str:
     for id in $(docker ps -aq --filter status=exited --filter status=restarting --filter health=unhealthy); do
         docker inspect -f '--- {{{{.Name}}}} {{{{.State.Status}}}} {{{{.State.ExitCode}}}}' "$id"; docker logs --tail 40 "$id"
     done"""
-    done = subprocess.run([DOCKER, "exec", name, "sh", "-c", script], capture_output=True, text=True, check=False)
-    return f"{docker('logs', '--tail', '20', name, check=False)}\n{done.stdout}{done.stderr}".strip()
+    questions = [[DOCKER, "logs", "--tail", "20", name], [DOCKER, "exec", name, "sh", "-c", script]]
+    answers = [subprocess.run(words, capture_output=True, text=True, check=False) for words in questions]
+    return "\n".join(f"{done.stdout}{done.stderr}" for done in answers).strip()
 
 
 def booted(host: Host, variant: Variant) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,13 @@ def source(tmp_path: Path) -> Path:
 def evaluated(host: str, expression: str, *sources: Path) -> Any:
     """What Ansible makes of an expression on a host, variable files included."""
     words = [word for path in sources for word in ("-i", str(path))]
-    module = ["-m", "ansible.builtin.debug", "-a", f"msg={{{{ {expression} }}}}", "-o"]
+    module = ["-m", "ansible.builtin.debug", "-a", f"msg={{{{ {expression} }}}}"]
     done = subprocess.run(
-        [inventory.tool("ansible"), host, *words, *module], capture_output=True, text=True, check=False
+        [inventory.tool("ansible"), host, *words, *module],
+        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.partition("=> ")[2])["msg"]
