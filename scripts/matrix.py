@@ -65,20 +65,14 @@ def _nested(version: str) -> int:
     from tests.lab.image import Variant
     from tests.support import random_name
 
-    files = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    files = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, check=True).stdout
     name = random_name("lt-matrix-")
     try:
         machine = host.up(name, Variant(SUITES[version], "systemd", False))
         clone = subprocess.run(
             ["tar", "--create", "--files-from=-", "--ignore-failed-read"],
             cwd=REPOSITORY,
-            input=files.encode(),
+            input=files,
             capture_output=True,
             check=True,
         ).stdout
