@@ -26,8 +26,10 @@ all:
     postgres: {hosts: {data1: {platform_private_address: 10.0.0.2}}}
 """
 IMAGE = "lastro/base:trixie"
-CONNECT = "use IO::Socket::INET; exit !IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 22, Timeout => 2)"
-BANNER = f"{CONNECT.replace('exit !', '$s =')} or exit 1; $SIG{{ALRM}} = sub {{ exit 2 }}; alarm 5; print scalar <$s>"
+CONNECT = "use IO::Socket::INET; exit !IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 22, Timeout => 1)"
+BANNER = (
+    f"{CONNECT.replace('exit !', '$s =')} or exit 1; $SIG{{ALRM}} = sub {{ exit 2 }}; alarm $ARGV[1]; print scalar <$s>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +147,14 @@ def test_a_host_comes_back_with_its_address_its_data_and_its_containers(
 
 def test_a_host_that_hangs_takes_connections_and_answers_nothing(lab: Lab) -> None:
     look = ("perl", "-e", BANNER, lab.addresses["data1"])
+    assert "SSH-2.0" in lab.host("web1").run(*look, "30").stdout
     lab.hang("data1")
     try:
-        assert lab.host("web1").run(*look, check=False).returncode == 2
+        assert lab.host("web1").run(*look, "2", check=False).returncode == 2
         assert [row.state for row in labs.rows(lab.name)] == ["running", "paused"]
     finally:
         lab.resume("data1")
-    assert "SSH-2.0" in lab.host("web1").run(*look).stdout
+    assert "SSH-2.0" in lab.host("web1").run(*look, "30").stdout
 
 
 def test_a_full_disk_is_that_of_one_host(lab: Lab, service: str) -> None:

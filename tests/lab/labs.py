@@ -76,8 +76,7 @@ def up(name: str, wanted: Wanted) -> Lab:
     addresses = {member: network.host_address(subnet, known.index(member)) for member in kept}
     for index, stranger in enumerate(wanted.strangers):
         addresses[stranger] = network.host_address(subnet, _FIRST_STRANGER + index)
-    for member in {row.host for row in rows(name)} - set(addresses):
-        host.down(container(name, member))
+    host.down(*[container(name, row.host) for row in rows(name) if row.host not in addresses])
 
     lab = Lab(name, wanted.source, {member: Host(container(name, member)) for member in addresses}, addresses)
     public = _key(lab)
@@ -95,8 +94,7 @@ def up(name: str, wanted: Wanted) -> Lab:
 
 def down(name: str) -> None:
     """Remove a lab with its disks and keys; no error where there is none."""
-    for row in rows(name):
-        host.down(container(name, row.host))
+    host.down(*[container(name, row.host) for row in rows(name)])
     network.remove(name)
     shutil.rmtree(cache() / "labs" / name, ignore_errors=True)
 
