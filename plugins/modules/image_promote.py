@@ -22,7 +22,7 @@ attributes:
     description: Says what would be sent and which digests would change. An image that is not built yet is no error then.
   diff_mode:
     support: full
-    description: Shows the digests before and after.
+    description: Shows what is sent, and the file of the digests before and after.
   idempotent:
     support: full
     description: An image that the registry has is not sent again.

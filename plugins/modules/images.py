@@ -24,7 +24,7 @@ attributes:
     description: Says for each image what would be done and why. A host without an Engine is no error then.
   diff_mode:
     support: full
-    description: Shows which image each name stands for, before and after.
+    description: Says for each image what is done and why, and which CA the Engine is given.
   idempotent:
     support: full
     description: A second run asks the Engine once and changes nothing.

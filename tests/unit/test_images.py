@@ -112,7 +112,9 @@ def test_bases_come_first_and_only_what_is_wanted() -> None:
         ([image("t/a:1")], ["t/z:1"], "t/z:1 is not in the list"),
     ],
 )
-def test_lists_that_cannot_be_ordered_are_refused(items: list[dict[str, Any]], only: list[str] | None, message: str) -> None:
+def test_lists_that_cannot_be_ordered_are_refused(
+    items: list[dict[str, Any]], only: list[str] | None, message: str
+) -> None:
     with pytest.raises(PlatformError, match=message):
         ordered(only, items)
 
