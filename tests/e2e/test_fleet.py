@@ -24,7 +24,7 @@ APPLICATION_PORTS = range(18000, 18512)
 
 @pytest.fixture(scope="module")
 def wanted() -> Wanted:
-    return Wanted(REPOSITORY / "inventories/stage", strangers=("scanner",), contents="engine")
+    return Wanted(REPOSITORY / "inventories/stage", strangers=("scanner",), contents="images")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ NOOP_RUNS = 5
 def prove() -> dict[str, Any]:
     name = random_name("")
     began = time.monotonic()
-    lab = labs.up(name, Wanted(REPOSITORY / "inventories/prod", strangers=("scanner",), contents="engine"))
+    lab = labs.up(name, Wanted(REPOSITORY / "inventories/prod", strangers=("scanner",), contents="images"))
     up = round(time.monotonic() - began, 1)
     fleet = Fleet(lab, proxy="proxy1", registry="control1")
     try:
