@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def ansible(*command: str) -> str:
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
     assert "DEPRECAT" not in done.stderr.upper(), done.stderr
     return done.stdout
+
+
+def test_something_deprecated_would_be_seen(tmp_path: Path) -> None:
+    """community.general always has modules that are on their way out."""
+    (routing,) = Path(sysconfig.get_path("purelib")).glob("ansible_collections/community/general/meta/runtime.yml")
+    modules = yaml.safe_load(routing.read_text())["plugin_routing"]["modules"]
+    name = next(name for name, route in modules.items() if "deprecation" in route and "tombstone" not in route)
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(f"- hosts: localhost\n  tasks: [community.general.{name}: {{}}]\n")
+    with pytest.raises(AssertionError, match="has been deprecated"):
+        ansible("ansible-playbook", "--syntax-check", "-i", "localhost,", str(playbook))
 
 
 def test_this_is_a_pair_of_the_matrix() -> None:
