@@ -10,7 +10,7 @@ ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs bench proof lock clean
+.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ lab-down: .venv/.complete ## Remove them
 
 lab-test: .venv/.complete ## inventories/prod on seven hosts of the lab: deploy, scan, reboots (long)
 	@PYTHONPATH=collections $(BIN)/python -m tests.proof fleet
+
+changelog: .venv/.complete ## Write CHANGELOG.md from the fragments, at a release
+	@$(BIN)/nox --session changelog
 
 bench: .venv/.complete ## Measure against peers; results in build/bench (ONLY=stack)
 	@PYTHONPATH=collections $(BIN)/python -m tests.bench $(ONLY)

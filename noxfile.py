@@ -58,3 +58,10 @@ def docs(session: nox.Session) -> None:
     """The reference as HTML, in build/docs."""
     _install(session, ARTEFACTS_LOCK)
     session.run("python", "-m", "tests.artefacts.reference", "build/docs")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Write CHANGELOG.md and changelogs/changelog.yaml from the fragments, for the version of galaxy.yml."""
+    _install(session, ARTEFACTS_LOCK)
+    session.run("antsibull-changelog", "release", "--update-existing")
