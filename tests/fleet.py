@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.lab import network
 from tests.lab.lab import Lab
 from tests.support import REPOSITORY
 
@@ -29,11 +30,17 @@ class Fleet:
         self.lab = lab
         self.proxy = lab.addresses[proxy]
         self.registry = lab.addresses[registry]
+        self.controller = network.gateway(network.subnet(lab.name))
         self.digests = lab.access.overlay / "group_vars/all/digests.yml"
         self.digests.parent.mkdir(parents=True, exist_ok=True)
 
     def play(self, playbook: str, *arguments: str, check: bool = True, **variables: Any) -> str:
-        given = {"app_release": "one", "images_digests_file": str(self.digests), **variables}
+        given = {
+            "app_release": "one",
+            "images_digests_file": str(self.digests),
+            "firewall_extra_rules": [{"port": 5000, "from": [self.controller], "comment": "promotion"}],
+            **variables,
+        }
         words = ["--vault-password-file", str(VAULT), "-e", json.dumps(given), *arguments]
         return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500).stdout
 
