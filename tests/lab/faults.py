@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.lab.host import Host, booted
+from tests.lab.host import BOOT_SECONDS, Host, booted
 from tests.lab.image import Variant
 from tests.lab.machine import LabError, docker
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # boot.sh mounts it; /var/lib/lastro and the Engine's volumes lie on it.
 DISK = "/var/lib/lab"
-_REBOOT_SECONDS = 120
 
 
 def state(host: Host) -> str:
@@ -54,7 +53,7 @@ def power_off(host: Host) -> None:
 def power_on(host: Host) -> None:
     """Boot a host that is off, and wait until it is up."""
     docker("start", host.name)
-    host.wait("boot", lambda: booted(host, Variant()), _REBOOT_SECONDS)
+    host.wait("boot", lambda: booted(host, Variant()), BOOT_SECONDS)
 
 
 def reboot(host: Host) -> None:
@@ -65,8 +64,8 @@ def reboot(host: Host) -> None:
     def anew() -> bool:
         return host.run("cat", BOOT_ID, check=False).stdout not in ("", before)
 
-    host.wait("a new boot", anew, _REBOOT_SECONDS)
-    host.wait("boot", lambda: booted(host, Variant()), _REBOOT_SECONDS)
+    host.wait("a new boot", anew, BOOT_SECONDS)
+    host.wait("boot", lambda: booted(host, Variant()), BOOT_SECONDS)
 
 
 def fill(host: Host, leave_mb: int = 0) -> None:

@@ -15,6 +15,8 @@ from tests.lab.machine import DOCKER, LabError, cache, docker, lock, resolver, r
 LABEL = "lastro.lab"
 # A host older than this belongs to a run that was killed, or that somebody forgot.
 LEASE_SECONDS = 3 * 3600
+# Sixteen hosts that boot at once share two cores.
+BOOT_SECONDS = 120
 _FLAGS = (
     *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
@@ -107,7 +109,7 @@ def up(
         stand = place.flags() if place else ["--restart=no", "--hostname", name]
         docker("run", "-d", "--name", name, *_FLAGS, *stand, *labels, *init, "-v", f"{root}:/var/lib/docker", ref)
     host = Host(name)
-    host.wait("boot", lambda: booted(host, variant))
+    host.wait("boot", lambda: booted(host, variant), BOOT_SECONDS)
     return host
 
 

@@ -61,7 +61,9 @@ class Variant:
         if self.suite not in SUITES or self.init not in INITS:
             raise LabError(f"No host image for {self.suite}/{self.init}; suites: {SUITES}, inits: {INITS}")
         if self.docker and self.suite != "trixie":
-            raise LabError("Only trixie has Docker and Compose v2 in one suite; install it with the role docker.")
+            raise LabError(
+                "Only trixie has Docker and Compose v2 in one suite; install it with the role docker (lab-up --bare)."
+            )
         if self.ssh and self.init != "systemd":
             raise LabError("Hosts with an SSH server are systemd hosts.")
 

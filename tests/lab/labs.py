@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import faults, golden, host, inventory, network
+from tests.lab import faults, golden, host, image, inventory, network
 from tests.lab.host import LABEL, Host, Place
 from tests.lab.image import Variant
 from tests.lab.lab import CONTROLLER, REPOSITORY, Lab
@@ -68,6 +68,8 @@ def up(name: str, wanted: Wanted) -> Lab:
     kept = inventory.select(listing, wanted.hosts)
     known = inventory.hosts(listing)
     check_names(name, [*known, *wanted.strangers])
+    # Before the network, so that a lab that cannot be had leaves nothing behind.
+    image.reference(wanted.variant)
     fill = golden.filler() if wanted.contents == "images" else None
     with lock("hosts"):
         _sweep()
