@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from tests.artefacts import build
-from tests.support import REPOSITORY
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # A fault for each test that reads the code: the file, and what is put in the place of what.
@@ -63,8 +62,6 @@ def collection(installed: Path, tmp_path: Path) -> Path:
     """A copy to work in: ansible-test writes into it."""
     copy = tmp_path / "ansible_collections" / "lastro" / "platform"
     shutil.copytree(installed, copy)
-    if (REPOSITORY / "tests" / "sanity").is_dir():
-        shutil.copytree(REPOSITORY / "tests" / "sanity", copy / "tests" / "sanity")
     return copy
 
 

@@ -58,7 +58,10 @@ def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_archive_for_galaxy(archive: Path) -> None:
     with tarfile.open(archive) as tar:
         held = {member.name for member in tar if not member.isdir()}
-    assert held == tracked(*PARTS, "README.md", "LICENSE", "CHANGELOG.md") | {"MANIFEST.json", "FILES.json"}
+    assert held == tracked(*PARTS, "tests/sanity", "README.md", "LICENSE", "CHANGELOG.md") | {
+        "MANIFEST.json",
+        "FILES.json",
+    }
 
 
 def test_the_wheel(wheel: Path) -> None:
