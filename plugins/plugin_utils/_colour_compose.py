@@ -254,10 +254,12 @@ class Compiler:
 
     def _secrets(self, project: Project, service: AppService) -> str:
         owner = self._owner(service)
-        given = {**self.inputs.secrets, **self.inputs.secrets_for.get(service.name, {})}
+        own = self.inputs.secrets_for.get(service.name, {})
+        given = {**self.inputs.secrets, **own}
         folder = f"secrets/{service.name}"
         for file, name in self._secret_files(service).items():
-            if given.get(name) in (None, ""):
+            # Empty for all is an oversight; empty for one service says that it gets none in this environment.
+            if given.get(name) is None or (given[name] == "" and name not in own):
                 raise self._error(
                     service,
                     f"reads secret {name}, which has no value",

@@ -212,6 +212,11 @@ OUTSIDE = "outside the directory of the Compose file. Move it beside the file."
 CREATE = "No such file or directory. Create it, or take the entry out."
 
 
+def test_an_empty_value_for_one_service_is_a_decision(tree: Tree) -> None:
+    project = tree.app("secrets: [key]", secrets={"key": "x"}, secrets_for={"app": {"key": ""}})
+    assert [file["content"] for file in project.files if file["path"] == "secrets/app/key"] == [""]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -221,4 +221,6 @@ def test_whose_directory_it_is(owner: str, ours: str, refused: bool) -> None:
     found = _preflight.problems({**GOOD, "platform_id": owner}, LIMITS, [], Controller(platform_id=ours))
     assert bool(found) is refused
     if refused:
-        assert str(found[0]).startswith("/var/lib/lastro/x belongs to the platform shop-2, and this inventory is shop-1. ")
+        assert str(found[0]).startswith(
+            "/var/lib/lastro/x belongs to the platform shop-2, and this inventory is shop-1. "
+        )

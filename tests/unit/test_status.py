@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.filter.release import release_decision
-from ansible_collections.lastro.platform.plugins.filter.status import checklist_text, fleet, status_checklist, status_table
+from ansible_collections.lastro.platform.plugins.filter.status import (
+    checklist_text,
+    fleet,
+    status_checklist,
+    status_table,
+)
 from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, jobs, part, rows
 
 
