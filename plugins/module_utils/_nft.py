@@ -27,8 +27,8 @@ _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": _PATH}
 _LOG_LINES = "10"
 
-# As Debian's nftables.service, whose start and reload flush everybody's tables: this one follows it.
-UNIT_TEXT = f"""\
+# A firewall that systemd declines to start, as it was started often, would be an open host.
+_UNIT_TEXT = f"""\
 # Kept by lastro.platform.firewall: what is changed here is lost.
 [Unit]
 Description=Firewall of the lastro platforms on this host
@@ -36,8 +36,7 @@ DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target
 After=nftables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
@@ -52,6 +51,18 @@ ExecStop=-/usr/sbin/nft delete table {decide.TABLE}
 [Install]
 WantedBy=sysinit.target
 """
+
+# As its commands, not as a dependency between units: a reload that follows a restart at once would overtake it.
+_FLUSHER_TEXT = f"""\
+# Kept by lastro.platform.firewall: what is changed here is lost.
+# The distribution's service flushes the tables of everybody whenever it starts, reloads or stops.
+[Service]
+ExecStartPost=-/usr/sbin/nft -f {DIRECTORY}/{TABLE_FILE}
+ExecReload=-/usr/sbin/nft -f {DIRECTORY}/{TABLE_FILE}
+ExecStopPost=-/usr/sbin/nft -f {DIRECTORY}/{TABLE_FILE}
+"""
+
+UNIT_FILES = {UNIT: _UNIT_TEXT, "nftables.service.d/lastro-firewall.conf": _FLUSHER_TEXT}
 
 
 class Missing(PlatformError):

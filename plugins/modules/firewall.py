@@ -177,7 +177,10 @@ class Run:
         self.entries = [
             _entry(kept, f"{nft.PARTS}/{platform}.json", 0o600, part_text),
             self.table,
-            _entry(StackDirectory(nft.UNITS), nft.UNIT, 0o644, nft.UNIT_TEXT if self.parts else ""),
+        ]
+        units = StackDirectory(nft.UNITS)
+        self.entries += [
+            _entry(units, path, 0o644, text if self.parts else "") for path, text in nft.UNIT_FILES.items()
         ]
 
     def difference(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tests.support import REPOSITORY, random_name
 LIBRARY = "/usr/local/lib/lt"
 COLLECTION = f"{LIBRARY}/ansible_collections/lastro/platform"
 TABLE, UNIT = "/etc/lastro/firewall.nft", "lastro-firewall.service"
+DROP_IN = "/etc/systemd/system/nftables.service.d/lastro-firewall.conf"
 WEB = {"port": "443", "comment": "HTTPS"}
 REDIS = {"port": "6379", "from": ["10.0.0.21", "10.0.0.22", "fd00::/64"], "comment": "Redis"}
 RANGE = {"port": "18000-18511", "protocol": "udp", "from": ["10.0.0.0/24"]}
@@ -54,7 +55,7 @@ def clear(host: Host) -> None:
     host.run(
         "sh",
         "-c",
-        f"systemctl disable --now {UNIT}; rm -rf /etc/lastro /etc/systemd/system/{UNIT}*; systemctl daemon-reload",
+        f"systemctl disable --now {UNIT}; rm -rf /etc/lastro /etc/systemd/system/{UNIT}* {DROP_IN}; systemctl daemon-reload",
         check=False,
     )
 
@@ -157,6 +158,7 @@ def test_another_rule_replaces_the_table_at_once(bare: Host) -> None:
         (f"systemctl disable {UNIT}", f"{UNIT}: not enabled"),
         (f"echo >> {TABLE}", f"{TABLE}: content"),
         (f"chmod 0644 {TABLE}", f"{TABLE}: mode"),
+        (f"rm {DROP_IN}", f"{DROP_IN}: new"),
         (f"rm /etc/systemd/system/{UNIT}", f"/etc/systemd/system/{UNIT}: new"),
     ],
 )
@@ -168,7 +170,24 @@ def test_what_somebody_changed_is_put_right(bare: Host, damage: str, change: str
     assert good(keep(bare, WEB))["changes"] == [change]
     assert (read(bare, TABLE), bare.run("nft", "-s", "list", "table", "inet", "lastro").stdout) == whole
     assert bare.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+
+
+def test_the_distributions_own_service_flushes_every_table_but_ours_comes_back(bare: Host) -> None:
+    keep(bare, WEB)
+    whole = live(bare)
+    bare.run("sh", "-c", "grep -q 'flush ruleset' /etc/nftables.conf && nft add table ip somebody")
+    for verbs in ("start", "reload", "restart", "restart reload", "stop", "start stop"):
+        script = " && ".join(f"systemctl {verb} nftables.service" for verb in verbs.split())
+        bare.run("sh", "-c", f"systemctl reset-failed; {script}")
+        assert live(bare) == whole, verbs
+    assert "somebody" not in bare.run("nft", "list", "tables").stdout
     assert not good(keep(bare, WEB))["changed"]
+
+
+def test_it_starts_however_often_it_was_started(bare: Host) -> None:
+    keep(bare, WEB)
+    bare.run("sh", "-ec", f"for turn in 1 2 3 4 5 6 7 8; do systemctl restart {UNIT}; done")
+    assert "443" in live(bare)
 
 
 def test_two_platforms_share_the_table(bare: Host) -> None:
@@ -186,7 +205,7 @@ def test_two_platforms_share_the_table(bare: Host) -> None:
     last = good(keep(bare, state="absent"))
     assert last["platforms"] == []
     assert live(bare) == ""
-    left = bare.run("sh", "-c", f"find /etc/lastro -type f; find /etc/systemd/system -name '{UNIT}'").stdout
+    left = bare.run("sh", "-c", "find /etc/lastro -type f; find /etc/systemd/system -name 'lastro-firewall*'").stdout
     assert left == ""
     assert not good(keep(bare, state="absent"))["changed"]
 
