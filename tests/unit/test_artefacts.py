@@ -85,7 +85,8 @@ def test_modules_and_playbooks_are_found_in_an_environment_with_the_wheel(wheel:
     (site,) = (tmp_path / "fresh" / "lib").glob("python*/site-packages")
     # ansible-core itself comes from the environment of the tests.
     (site / "ansible.pth").write_text(sysconfig.get_path("purelib"))
-    settings = {"ANSIBLE_HOME": str(tmp_path / "home"), "PATH": f"{python.parent}:/usr/bin:/bin"}
+    nowhere = {"ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "home/collections")}
+    settings = {**nowhere, "PATH": f"{python.parent}:/usr/bin:/bin"}
     shown = run(
         python, BIN / "ansible-doc", "--json", "--type", "module", "lastro.platform.stack", cwd=tmp_path, **settings
     )
