@@ -174,13 +174,11 @@ class Run:
         self.text = decide.render(self.parts.values()) if self.parts else ""
         part_text = decide.part_text(part) if platform in self.parts else ""
         self.table = _entry(kept, nft.TABLE_FILE, 0o600, self.text)
+        units = {path: text if self.parts else "" for path, text in nft.UNIT_FILES.items()}
         self.entries = [
             _entry(kept, f"{nft.PARTS}/{platform}.json", 0o600, part_text),
             self.table,
-        ]
-        units = StackDirectory(nft.UNITS)
-        self.entries += [
-            _entry(units, path, 0o644, text if self.parts else "") for path, text in nft.UNIT_FILES.items()
+            *(_entry(StackDirectory(nft.UNITS), path, 0o644, text) for path, text in units.items()),
         ]
 
     def difference(self) -> dict[str, Any]:
