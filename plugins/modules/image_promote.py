@@ -14,6 +14,8 @@ description:
     on whatever machine.
   - The action plugin of the same name reads and writes O(digests_file) on the controller, and shows progress. The digest of
     a name that is not promoted now stays in the file.
+extends_documentation_fragment:
+  - lastro.platform.registry
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
@@ -36,19 +38,6 @@ options:
     description: The registry to promote to, as C(host:port) or C(host:port/path). It has to speak TLS.
     type: str
     required: true
-  registry_user:
-    description: User of the registry. The login is stored nowhere.
-    type: str
-    default: ""
-  registry_password:
-    description: Password of the user.
-    type: str
-  registry_ca:
-    description:
-      - CA of the registry's certificate (PEM), which the Engine is given in C(/etc/docker/certs.d). Empty for one that this host
-        trusts anyway.
-    type: str
-    default: ""
   digests_file:
     description: File of the inventory, on the controller, that holds C(images_digests) and nothing else. It is written by rename.
     type: str

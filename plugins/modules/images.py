@@ -16,6 +16,8 @@ description:
     anything is changed, and in check mode too, the registry is asked whether it lets this host in and holds what is missing.
   - Where nothing is missing the module asks the Engine one question.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
+extends_documentation_fragment:
+  - lastro.platform.registry
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
@@ -83,19 +85,6 @@ options:
     description:
       - Registry of the platform, as C(host:port) or C(host:port/path). With O(source=pull) the images are pulled from it, as
         C(registry/name@digest), and get their local names.
-    type: str
-    default: ""
-  registry_user:
-    description: User of the registry. The login goes to the Engine with the request and is stored nowhere.
-    type: str
-    default: ""
-  registry_password:
-    description: Password of the user.
-    type: str
-  registry_ca:
-    description:
-      - CA of the registry's certificate (PEM), which the Engine is given in C(/etc/docker/certs.d). Empty for one that this host
-        trusts anyway.
     type: str
     default: ""
   digests:
