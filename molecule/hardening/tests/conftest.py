@@ -70,7 +70,7 @@ docker run --detach --name lt-bad --publish 0.0.0.0:81:81 --user 0 --entrypoint 
 usermod --append --groups docker lab
 mkdir -p /etc/docker/certs.d/lt
 touch /etc/docker/certs.d/lt/ca.crt
-cp -a /etc/docker/daemon.json /root/daemon.json
+cp -a /etc/docker/daemon.json ~/daemon.json
 echo '{"live-restore": false}' > /etc/docker/daemon.json
 systemctl reload docker
 while docker info | grep -q 'Live Restore Enabled: true'; do sleep 0.1; done
@@ -79,7 +79,7 @@ cat > /etc/docker/daemon.json <<'JSON'
  "cgroup-parent": "/lt", "storage-opts": ["dm.basesize=1G"], "experimental": true}
 JSON
 for path in /etc/docker/certs.d/lt/ca.crt $(echo "$1"); do
-    stat --format '%u:%g %a %n' "$path" >> /root/modes
+    stat --format '%u:%g %a %n' "$path" >> ~/modes
     chown nobody:nogroup "$path"
     chmod 0777 "$path"
 done
@@ -88,9 +88,9 @@ done
 REMOVE = r"""
 docker rm --force lt-worse lt-bad
 gpasswd --delete lab docker
-while read -r owner mode path; do chown "$owner" "$path"; chmod "$mode" "$path"; done < /root/modes
-rm -r /root/modes /etc/docker/certs.d/lt
-mv /root/daemon.json /etc/docker/daemon.json
+while read -r owner mode path; do chown "$owner" "$path"; chmod "$mode" "$path"; done < ~/modes
+rm -r ~/modes /etc/docker/certs.d/lt
+mv ~/daemon.json /etc/docker/daemon.json
 systemctl reload docker
 while docker info | grep -q 'Live Restore Enabled: false'; do sleep 0.1; done
 """
