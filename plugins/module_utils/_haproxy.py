@@ -163,6 +163,21 @@ def table(servers: Iterable[Server]) -> dict[str, dict[str, str]]:
     return found
 
 
+def ready_slots(servers: Iterable[Server]) -> dict[str, dict[str, int | None]]:
+    """Colour → service → how many slots are ready; None where they are not the first ones, or not as many on each host."""
+    hosts: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for server in servers:
+        ready = hosts.setdefault((server.colour, server.service), {}).setdefault(server.host, set())
+        if server.state not in ("maintenance", "drain"):
+            ready.add(server.slot)
+    found: dict[str, dict[str, int | None]] = {}
+    for (colour, service), slots in hosts.items():
+        one, *others = slots.values()
+        even = one == set(range(len(one))) and all(other == one for other in others)
+        found.setdefault(colour, {})[service] = len(one) if even else None
+    return found
+
+
 class Admin:
     """HAProxy's admin socket, or its master's."""
 

@@ -288,6 +288,11 @@ def project(container: Mapping[str, Any]) -> str:
     return str((container.get("Labels") or {}).get("com.docker.compose.project", ""))
 
 
+def running_projects(containers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The Compose projects of which something runs."""
+    return sorted({project(one) for one in containers if one["State"] in ("running", "restarting", "paused")} - {""})
+
+
 def with_holder(listener: Listener, pid: int, program: str, container: Mapping[str, Any] | None) -> Listener:
     """The same listener, with the process and the container that hold it."""
     return Listener(

@@ -59,12 +59,21 @@ def _docker(engine: Engine) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         info = engine.get("/info")
         version, root = str(info["ServerVersion"]), str(info["DockerRootDir"])
-        return {"installed": True, "running": True, "version": version, "root": root}, engine.containers()
+        containers = engine.containers()
+        facts = {"installed": True, "running": True, "version": version, "root": root}
+        return {**facts, "projects": _preflight.running_projects(containers), "digests": _digests(engine)}, containers
     except EngineError:
         # Stopped, or older than the API the client speaks: the program itself still knows its version.
         program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
         version = _version_of(program) if program else ""
-        return {"installed": bool(program), "running": False, "version": version, "root": DOCKER_ROOT}, []
+        facts = {"installed": bool(program), "running": False, "version": version, "root": DOCKER_ROOT}
+        return {**facts, "projects": [], "digests": []}, []
+
+
+def _digests(engine: Engine) -> list[str]:
+    """Of the images that came from a registry."""
+    names = [name for image in engine.get("/images/json") for name in image["RepoDigests"] or []]
+    return sorted({name.rpartition("@")[2] for name in names})
 
 
 def _version_of(program: str) -> str:

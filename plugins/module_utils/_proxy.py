@@ -212,6 +212,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         "map": {"file": now.file, "runtime": now.runtime},
         "running": seen.running,
         "servers": haproxy.table(now.servers),
+        "slots": haproxy.ready_slots(now.servers),
         "diff": {"before": picture(seen.file, before), "after": picture(todo.decision.after, after)},
     }
 

@@ -127,7 +127,13 @@ ansible_facts:
         cpus: 2
         disk_free_bytes: {"/var/lib/docker": 21474836480, "/var/lib/lastro/demo": 21474836480}
         init: systemd
-        docker: {"installed": true, "running": true, "version": "20.10.24", "root": "/var/lib/docker"}
+        docker:
+          installed: true
+          running: true
+          version: "20.10.24"
+          root: /var/lib/docker
+          projects: [shop-blue, shop-postgres]
+          digests: ["sha256:b43d2dcbbdb1f9e1582e3a0f37e53bf79038522ccffb56a25858969d7a9b6c11"]
 problems:
   description: What stands in the way.
   returned: always

@@ -148,6 +148,13 @@ servers:
   type: dict
   returned: success
   sample: {web_blue: {"dev-0:18000": up, "dev-1:18001": maintenance}}
+slots:
+  description:
+    - How many slots are ready at the end, as colour → service → number, the form of O(slots).
+    - Null where they are not the first ones, or not as many on each host.
+  type: dict
+  returned: success
+  sample: {blue: {web: 1}, green: {web: 0}}
 """
 
 import time

@@ -141,6 +141,7 @@ def test_a_slot_that_stays_empty_is_not_waited_for(proxy: Stand) -> None:
         switched = proxy.switch("green", slots={"green": {"web": 1}, "blue": {"web": 0}}, wait_timeout=3)
         assert switched.get("active", {}).get("after") == "green", switched
         assert switched["servers"]["web_green"][f"here-1:{proxy.ports['green'][1]}"] == "maintenance"
+        assert switched["slots"]["green"] == {"web": 1}
     finally:
         proxy.slots["green", 1] = Slot(slot.name, proxy.ports["green"][1])
 

@@ -99,6 +99,28 @@ def test_unknown_slots() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fleet", "expected"),
+    [
+        ([], {}),
+        (servers("web_blue/a-0:1", "web_blue/a-1:2"), {"blue": {"web": 2}}),
+        (servers("web_blue/a-0:1") + servers("web_blue/a-1:2", state="maintenance"), {"blue": {"web": 1}}),
+        # Down is not out: the slot takes part as soon as it is back.
+        (servers("web_blue/a-0:1", state="down"), {"blue": {"web": 1}}),
+        (servers("web_blue/a-0:1", state="drain"), {"blue": {"web": 0}}),
+        # Not the first, or not as many on each host: no number says that.
+        (servers("web_blue/a-0:1", state="maintenance") + servers("web_blue/a-1:2"), {"blue": {"web": None}}),
+        (servers("web_blue/a-0:1") + servers("web_blue/b-0:1", state="maintenance"), {"blue": {"web": None}}),
+        (
+            servers("web_blue/a-0:1", "api_blue/a-0:2") + servers("web_green/a-0:3", state="maintenance"),
+            {"blue": {"web": 1, "api": 1}, "green": {"web": 0}},
+        ),
+    ],
+)
+def test_ready_slots(fleet: list[haproxy.Server], expected: dict[str, dict[str, int | None]]) -> None:
+    assert haproxy.ready_slots(fleet) == expected
+
+
+@pytest.mark.parametrize(
     ("fleet", "problems"),
     [
         (servers("web_green/a-0:1", "web_green/a-1:2"), []),

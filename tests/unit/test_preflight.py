@@ -15,7 +15,14 @@ from ansible_collections.lastro.platform.plugins.module_utils._preflight import 
 from tests.support import REPOSITORY
 
 LIMITS = Limits(disk_free_gb=6, memory_mb=2048)
-DOCKER = {"installed": True, "running": True, "version": "20.10.24+dfsg1", "root": "/var/lib/docker"}
+DOCKER = {
+    "installed": True,
+    "running": True,
+    "version": "20.10.24+dfsg1",
+    "root": "/var/lib/docker",
+    "projects": [],
+    "digests": [],
+}
 GOOD: dict[str, Any] = {
     "distribution": "debian",
     "version": "12",
@@ -224,3 +231,11 @@ def test_whose_directory_it_is(owner: str, ours: str, refused: bool) -> None:
         assert str(found[0]).startswith(
             "/var/lib/lastro/x belongs to the platform shop-2, and this inventory is shop-1. "
         )
+
+
+def test_what_runs_is_said_by_project() -> None:
+    def container(state: str, project: str = "") -> dict[str, Any]:
+        return {"State": state, "Labels": {"com.docker.compose.project": project} if project else None}
+
+    seen = [container("running", "b"), container("running", "b"), container("exited", "c"), container("running")]
+    assert _preflight.running_projects([*seen, container("restarting", "a")]) == ["a", "b"]
