@@ -44,8 +44,7 @@ def benchmarks(timed: Callable[..., list[float]], report: Callable[..., None]) -
         try:
             fleet.play("promote")
             fleet.play("deploy")
-            report(
-                "fleet_noop", timed(noop), None, f"inventories/prod, {len(lab.hosts)} hosts over SSH", bar=BAR_SECONDS
-            )
+            what = f"inventories/prod, {len(lab.hosts)} hosts over SSH"
+            report("fleet_noop", timed(noop), None, what, bar=BAR_SECONDS)
         finally:
             fleet.forget()

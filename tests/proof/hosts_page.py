@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-WIDTH, HEIGHT = 220, 160
+WIDTH, HEIGHT = 320, 180
 Points = Sequence[tuple[float, float]]
 _COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "hosts": lambda size: size["hosts"],
@@ -70,20 +70,26 @@ def table(sizes: list[dict[str, Any]]) -> str:
 
 
 def panels(sizes: list[dict[str, Any]], limit_mb: int) -> list[Panel]:
-    """Time and module executions against proportion, memory against its limit."""
-    seconds = [(size["hosts"], size["seconds"]["median"]) for size in sizes]
-    modules = [(size["hosts"], size["modules"]) for size in sizes]
-    memory = [(size["hosts"], size["controller_memory_mb"]) for size in sizes]
+    """Time, tasks and module executions against proportion, memory against its limit."""
     limit = [(0, limit_mb), (sizes[-1]["hosts"], limit_mb)]
+
+    def measured(value: Callable[[dict[str, Any]], float]) -> Points:
+        return [(size["hosts"], value(size)) for size in sizes]
+
+    def against_proportion(title: str, points: Points) -> Panel:
+        (hosts, value), (last, _) = points[0], points[-1]
+        return Panel(title, points, [(0, 0), (last, value / hosts * last)], "in proportion")
+
     return [
-        Panel("Seconds", seconds, _proportional(seconds), "in proportion"),
-        Panel("Module executions", modules, _proportional(modules), "in proportion"),
-        Panel("Controller memory, MB", memory, limit, "limit"),
+        against_proportion("Seconds", measured(lambda size: size["seconds"]["median"])),
+        against_proportion("Tasks on all hosts", measured(lambda size: size["tasks_on_all_hosts"])),
+        against_proportion("Module executions", measured(lambda size: size["modules"])),
+        Panel("Controller memory, MB", measured(lambda size: size["controller_memory_mb"]), limit, "limit"),
     ]
 
 
 def plot(drawn: list[Panel]) -> str:
-    """The panels beside each other, as SVG."""
+    """The panels, two in a row, as SVG."""
     template = Path(__file__).with_suffix(".svg.j2").read_text()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(template).render(panels=drawn, width=WIDTH, height=HEIGHT)
@@ -93,9 +99,3 @@ def round_up(value: float) -> float:
     """The next of 1, 1.5, 2, 3, 5 and 7.5 times a power of ten."""
     step = 10.0 ** (len(str(int(value))) - 1)
     return next(factor * step for factor in (1, 1.5, 2, 3, 5, 7.5, 10) if factor * step >= value)
-
-
-def _proportional(points: Points) -> Points:
-    hosts, value = points[0]
-    last = points[-1][0]
-    return [(0, 0), (last, value / hosts * last)]
