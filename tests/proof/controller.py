@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import threading
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,19 @@ def family(processes: Collection[Process], marker: str) -> set[int]:
     return members
 
 
+def cpu_seconds() -> float:
+    """What all processes that this one started and that have ended have used of the CPUs."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
+def cpus_busy(seconds: float) -> float:
+    """How many CPUs of the machine are at work, on average."""
+    before = _idle_seconds()
+    time.sleep(seconds)
+    return round((os.cpu_count() or 1) - (_idle_seconds() - before) / seconds, 2)
+
+
 def tasks(output: str) -> dict[str, int]:
     """How many tasks ran on a host at least, and how many that makes on all hosts together, from what a run prints."""
     recap = output.partition("PLAY RECAP")[2]
@@ -87,6 +101,12 @@ def tasks(output: str) -> dict[str, int]:
         "tasks": len(re.findall(r"^(?:TASK|RUNNING HANDLER) \[", output, re.MULTILINE)),
         "tasks_on_all_hosts": sum(map(int, re.findall(r"^\S+\s+: ok=(\d+)", recap, re.MULTILINE))),
     }
+
+
+def _idle_seconds() -> float:
+    """Of all CPUs together since the machine started, waiting for disks included."""
+    idle, waiting = Path("/proc/stat").read_text().split("\n", 1)[0].split()[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
 
 
 def _processes() -> list[Process]:

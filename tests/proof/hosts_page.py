@@ -18,6 +18,7 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "hosts": lambda size: size["hosts"],
     "seconds": lambda size: f"{size['seconds']['median']:.1f}",
     "seconds a host": lambda size: f"{size['seconds']['median'] / size['hosts']:.1f}",
+    "controller CPU, s": lambda size: f"{size['controller_cpu_seconds']:.1f}",
     "tasks": lambda size: size["tasks"],
     "tasks on all hosts": lambda size: size["tasks_on_all_hosts"],
     "module executions": lambda size: size["modules"],
@@ -49,16 +50,14 @@ class Panel:
         return " ".join("{},{}".format(*self.place(point)) for point in points)
 
 
-def write(folder: Path, result: dict[str, Any]) -> str:
-    """Write hosts.md and hosts.svg; the table for the terminal."""
-    shown = table(result["sizes"])
+def write(folder: Path, result: dict[str, Any]) -> None:
+    """Write hosts.md and hosts.svg."""
     (folder / "hosts.svg").write_text(plot(panels(result["sizes"], result["memory_limit_mb"])))
     (folder / "hosts.md").write_text(
         "# A deploy with nothing to do, by number of hosts\n\n"
         f"`make proof ONLY=hosts` wrote this page; its figures are in [hosts.json](hosts.json). {result['forks']} forks.\n\n"
-        f"{shown}\n\n![The same as a plot](hosts.svg)\n"
+        f"{table(result['sizes'])}\n\n![The same as a plot](hosts.svg)\n"
     )
-    return shown
 
 
 def table(sizes: list[dict[str, Any]]) -> str:
