@@ -34,7 +34,7 @@ def unwanted(tags: Iterable[Tag], named: Collection[str], keep: int) -> list[Tag
     """The tags that may go: neither named by digest nor among the newest `keep`, nor another name of one that stays."""
     newest_first = sorted(tags, key=lambda tag: (tag.created, tag.name), reverse=True)
     staying = [tag for at, tag in enumerate(newest_first) if at < keep or tag.digest in named]
-    kept = {*named, *(digest for tag in staying for digest in tag.digests)}
+    kept = {digest for tag in staying for digest in tag.digests}
     return [tag for tag in newest_first if tag.digest not in kept]
 
 

@@ -35,6 +35,7 @@ FOUR = [tag(name) for name in "1234"]
         # A part that was tagged for itself.
         ([tag("1", "d3"), tag("3")], [], 1, "1", ["d1"]),
         ([tag("1", digest="a"), tag("2", "a")], [], 1, "", []),
+        ([tag("1", "a"), tag("2", digest="a"), tag("3")], ["d1"], 1, "", []),
         # An image that does not say when it was made is the oldest.
         ([tag("1"), Tag("9", "d9")], [], 1, "9", ["d9"]),
         ([], ["d1"], 1, "", []),
