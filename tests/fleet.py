@@ -9,10 +9,15 @@ import json
 import re
 import shutil
 import ssl
+import subprocess
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
+
+import yaml
 
 from tests.lab import network
 from tests.lab.lab import Lab
@@ -35,6 +40,28 @@ class Fleet:
         self.digests.parent.mkdir(parents=True, exist_ok=True)
 
     def play(self, playbook: str, *arguments: str, check: bool = True, **variables: Any) -> str:
+        return self._run(playbook, arguments, variables, check).stdout
+
+    def refused(self, *arguments: str, **variables: Any) -> dict[str, str]:
+        """What each host says on which a deploy fails, where it has to fail before it changes anything."""
+        done = self._run("deploy", arguments, variables, check=False)
+        assert done.returncode, done.stdout[-3000:]
+        assert set(changes(done.stdout).values()) == {0}, done.stdout[-3000:]
+        return failures(done.stdout)
+
+    def told(self, variables: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+        """Arguments that give hosts other variables for one run: an inventory after those of the lab."""
+        folder = self.lab.access.folder / "told"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "host_vars").mkdir(parents=True)
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {host: {} for host in variables}}}))
+        for host, values in variables.items():
+            (folder / "host_vars" / f"{host}.json").write_text(json.dumps(values))
+        return "-i", str(folder)
+
+    def _run(
+        self, playbook: str, arguments: Sequence[str], variables: Mapping[str, Any], check: bool
+    ) -> subprocess.CompletedProcess[str]:
         given = {
             "app_release": "one",
             "images_digests_file": str(self.digests),
@@ -42,7 +69,7 @@ class Fleet:
             **variables,
         }
         words = ["--vault-password-file", str(VAULT), "-e", json.dumps(given), *arguments]
-        return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500).stdout
+        return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500)
 
     def get(self, path: str) -> Any:
         context = ssl.create_default_context()
@@ -87,3 +114,9 @@ def changes(output: str) -> dict[str, int]:
     """Tasks that changed something, by host."""
     recap = output.partition("PLAY RECAP")[2]
     return {name: int(count) for name, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", recap, re.MULTILINE)}
+
+
+def failures(output: str) -> dict[str, str]:
+    """What failed tasks and unreachable hosts say, by host."""
+    blocks = re.findall(r"^fatal: \[(\S+)\]: [A-Z]+! => *\n((?:(?: {4}.*)?\n)+)", output, re.MULTILINE)
+    return {host: str(yaml.safe_load(dedent(block))["msg"]) for host, block in blocks}

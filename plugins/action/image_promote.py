@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._image_keep import remembered
 from ansible_collections.lastro.platform.plugins.module_utils._image_promote import UNKNOWN, digests_text
 from ansible_collections.lastro.platform.plugins.plugin_utils._background import BackgroundAction
 
@@ -42,8 +43,10 @@ class ActionModule(BackgroundAction):
                 self._remove_tmp_path(folder, force=True)
         if made.get("failed"):
             return {**result, **made}
-        digests = {**recorded, **{name: image["digest"] or UNKNOWN for name, image in made["images"].items()}}
-        written = digests != recorded
+        promoted = {name: image["digest"] or UNKNOWN for name, image in made["images"].items()}
+        releases, keep = arguments.get("releases") or [], int(arguments.get("keep") or 0)
+        digests = remembered(recorded, promoted, releases, keep)
+        written = digests_text(digests) != digests_text(recorded)
         if written and not looking:
             write_digests(file, digests)
         diff = {"before_header": str(file), "after_header": str(file)}

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._image_build import Progress
+from ansible_collections.lastro.platform.plugins.module_utils._image_keep import repository
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     PARALLEL,
     TRANSFER_SECONDS,
@@ -29,7 +30,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._images import REC
 HEADER = """\
 ---
 # Which digest each image name means in this environment. Written by playbooks/promote.yml: commit it with what it deploys.
-# A release that will never be deployed again may be taken out by hand.
+# Releases are in the order they were promoted. One that will never be deployed again may be taken out by hand.
 """
 UNKNOWN = "known after the push"
 
@@ -124,8 +125,8 @@ def source_digests(names: Iterable[str], known: Mapping[str, str], registry: str
 
 
 def digests_text(digests: Mapping[str, str]) -> str:
-    """The file of the inventory that says which digest a name means."""
-    lines = [f"  {name}: {digest}\n" for name, digest in sorted(digests.items())]
+    """The file of the inventory that says which digest a name means: by image, its tags in the order they came."""
+    lines = [f"  {name}: {digest}\n" for name, digest in sorted(digests.items(), key=lambda item: repository(item[0]))]
     return HEADER + ("images_digests:\n" + "".join(lines) if lines else "images_digests: {}\n")
 
 

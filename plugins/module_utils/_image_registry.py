@@ -146,13 +146,39 @@ class Registry:
             self._kind(answer)
         return True
 
-    def labels(self, repository: str, manifest: Manifest) -> dict[str, str]:
-        """The labels of an image; none for an index of several platforms."""
+    def configuration(self, repository: str, manifest: Manifest) -> dict[str, Any]:
+        """What an image is made of and how it runs; empty for an index of several platforms."""
         if not manifest.config:
             return {}
         with self._ask("GET", f"/v2/{repository}/blobs/{manifest.config}") as answer:
-            labels: dict[str, str] = json.load(answer).get("config", {}).get("Labels") or {}
+            decoded: dict[str, Any] = json.load(answer)
+        return decoded
+
+    def labels(self, repository: str, manifest: Manifest) -> dict[str, str]:
+        """The labels of an image; none for an index of several platforms."""
+        labels: dict[str, str] = self.configuration(repository, manifest).get("config", {}).get("Labels") or {}
         return labels
+
+    def tags(self, repository: str) -> list[str]:
+        """The tags of a repository; none where the registry does not know it."""
+        answer = self._find("GET", f"/v2/{repository}/tags/list")
+        if answer is None:
+            return []
+        with answer:
+            return sorted(json.load(answer).get("tags") or [])
+
+    def delete(self, repository: str, digest: str) -> None:
+        """Delete a manifest and with it every tag of it; one that is gone already is no error."""
+        try:
+            answer = self._find("DELETE", f"/v2/{repository}/manifests/{digest}")
+        except Refused as error:
+            if error.status != 405:
+                raise
+            raise PlatformError(
+                f"The registry {self.access.address} lets nobody delete", "Run the role registry, which allows it."
+            ) from error
+        if answer is not None:
+            answer.close()
 
     def copy_from(self, source: Registry, origin: str, repository: str, manifest: Manifest, tag: str = "") -> int:
         """Copy an image from another registry, with the digest it has there; the bytes that travelled."""

@@ -25,6 +25,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._image_build impor
     run_steps,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._image_context import context_hash
+from ansible_collections.lastro.platform.plugins.module_utils._image_keep import Old, superseded
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     Access,
     Registry,
@@ -52,6 +53,7 @@ class Wanted:
     def __init__(self, params: dict[str, Any], socket: str) -> None:
         self.params = params
         self.engine = Engine(socket, timeout=SILENCE_SECONDS)
+        self.listing: list[dict[str, Any]] = []
         self.probe = registry_probe(socket)
         images = [parse_image(item) for item in params["images"]]
         self.source, self.access = params["source"], None
@@ -79,12 +81,12 @@ class Wanted:
             return None
 
         try:
-            listing, probe = self.engine.get("/images/json"), self.probe
+            self.listing = self.engine.get("/images/json")
         except EngineError as error:
             if error.status or not without_engine:
                 raise
             return plan(self.images, self.names, self.hashes, [], self.source, nobody)
-        return plan(self.images, self.names, self.hashes, listing, self.source, probe)
+        return plan(self.images, self.names, self.hashes, self.listing, self.source, self.probe)
 
     def require(self, steps: list[Step]) -> None:
         """Fail where the registry does not let this host in, or lacks what is missing here."""
@@ -94,11 +96,21 @@ class Wanted:
             require(Registry(self.access), {name: one for name, one in ours.items() if one and one.registry == address})
 
     def changes(self, steps: list[Step]) -> list[str]:
-        """What would be done, a line each."""
+        """What would be done, a line each; nothing is removed in a run that brings nothing."""
         lines = [f"{step.name}: {step.action}, {step.why}\n" for step in steps if step.action != "none"]
         if self.access and ca_differs(self.access):
             lines.append(f"{ca_file(self.access)}: the CA of the registry\n")
+        if any(step.action != "none" for step in steps):
+            lines += [f"{old.name}: removed, {self.params['keep']} newer releases are kept\n" for old in self._old()]
         return lines
+
+    def _old(self) -> list[Old]:
+        """The releases that this run makes superfluous; those it brings count already."""
+        keep, releases = self.params["keep"], self.params["releases"]
+        if not (keep and releases and self.listing):
+            return []
+        containers = self.engine.get("/containers/json", all="true")
+        return superseded(self.listing, containers, releases, self.params["digests"], keep)
 
     def make(self) -> tuple[list[str], list[Step], dict[str, float]]:
         """Pull and build what is missing; what was done, the steps taken and the seconds of each."""
@@ -122,7 +134,21 @@ class Wanted:
                 progress,
                 self.access,
             )
-            return changes, steps, run_steps(steps, lambda name: self.images[name].bases, workshop.act)
+            old = self._old()
+            seconds = run_steps(steps, lambda name: self.images[name].bases, workshop.act)
+            for one in old if seconds else []:
+                self._remove(one, progress)
+            return changes, steps, seconds
+
+    def _remove(self, old: Old, progress: Progress) -> None:
+        for reference in old.references:
+            try:
+                self.engine.delete(f"/images/{reference}")
+            except EngineError as error:
+                # A container was made from it in the meantime.
+                if error.status != 409:
+                    raise
+        progress.say(old.name, "removed: newer releases are kept")
 
     def report(self, steps: list[Step], seconds: dict[str, float], done: bool) -> dict[str, dict[str, Any]]:
         """What is returned for each image; with the identities as read back."""

@@ -28,6 +28,10 @@ options:
     description: Path of the Compose file on the controller.
     type: path
     required: true
+  pids_limit:
+    description: Processes and threads that a container may have where the file sets no limit. V(-1) is no limit.
+    type: int
+    default: 512
   provided:
     description: Addresses of services that the platform provides, by their name in the file.
     type: dict

@@ -13,7 +13,7 @@ description:
   - What the registry holds already is not sent. An image is the same when its ID is, or when it was built from the same recipe,
     on whatever machine.
   - The action plugin of the same name reads and writes O(digests_file) on the controller, and shows progress. The digest of
-    a name that is not promoted now stays in the file.
+    a name that is not promoted now stays in the file, unless it is one of O(releases) that O(keep) does not cover.
 extends_documentation_fragment:
   - lastro.platform.registry
 author:
@@ -42,6 +42,15 @@ options:
     description: File of the inventory, on the controller, that holds C(images_digests) and nothing else. It is written by rename.
     type: str
     required: true
+  releases:
+    description: Names of images of which each release is a new tag, as those of an application.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description: How many releases of each image in O(releases), the last promoted ones, O(digests_file) names. V(0) keeps all.
+    type: int
+    default: 0
   source_registry:
     description: Registry to copy from, instead of pushing what the Engine has.
     type: str
@@ -140,6 +149,8 @@ def argument_spec() -> dict[str, Any]:
         "source_digests_file": {"type": "str", "default": ""},
         "digests": {"type": "dict", "default": {}},
         "source_digests": {"type": "dict", "default": {}},
+        "releases": {"type": "list", "elements": "str", "default": []},
+        "keep": {"type": "int", "default": 0},
         "plan_only": {"type": "bool", "default": False},
         "progress": {"type": "path"},
     }

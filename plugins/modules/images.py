@@ -15,6 +15,7 @@ description:
   - With O(registry) and O(source=pull) every image comes from that registry by the digest in O(digests), and nothing is built. Before
     anything is changed, and in check mode too, the registry is asked whether it lets this host in and holds what is missing.
   - Where nothing is missing the module asks the Engine one question.
+  - Where something was pulled or built, releases of O(releases) that O(keep) does not cover are removed from this host.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
 extends_documentation_fragment:
   - lastro.platform.registry
@@ -100,6 +101,17 @@ options:
     description: Names of the images this host needs; all of O(images) when left out. What they stand on is built when needed.
     type: list
     elements: str
+  releases:
+    description: Names of images of which each release is a new tag, as those of an application.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description:
+      - How many releases of each image in O(releases) stay on the host, the one wanted now included; V(0) keeps all. What a
+        container was made from, and what is in O(digests), stays besides.
+    type: int
+    default: 0
   source:
     description:
       - V(pull) pulls every image that has an upstream, and fails where that is not possible.
@@ -250,7 +262,8 @@ def argument_spec() -> dict[str, Any]:
         "registry_password": {"type": "str", "no_log": True},
         "digests": {"type": "dict", "default": {}},
         "only": {"type": "list", "elements": "str"},
-        **dict.fromkeys(("local", "package_sources"), names),
+        **dict.fromkeys(("local", "package_sources", "releases"), names),
+        "keep": {"type": "int", "default": 0},
         "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "auto"},
         "extra_ca": {"type": "str", "default": "auto"},
         "build_args": {"type": "dict", "default": {}},

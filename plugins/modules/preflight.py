@@ -13,7 +13,9 @@ description:
     C(platform_host).
   - Fails with one line a problem and its cure, all of them together, before anything is changed.
   - It runs on a bare host, with or without Docker, with or without an init system.
-  - With O(platform_id) a host without problems keeps whose O(state_directory) it is; nothing else is changed.
+  - With O(platform_id) a host without problems keeps whose O(state_directory) it is; nothing else is changed. In check mode it only
+    says whether it would (RV(unclaimed)), so that a deploy can look at all of its hosts before it changes the first.
+  - Where a host can't be reached, has no Python or no room for a module, the failure says so with its cure.
 version_added: 0.1.0
 author:
   - Lastro maintainers (@lastro)
@@ -47,8 +49,9 @@ options:
     default: []
     suboptions:
       port:
-        description: The port.
-        type: int
+        description: The port, or several.
+        type: list
+        elements: int
         required: true
       address:
         description: The address it will listen on.
@@ -134,6 +137,11 @@ ansible_facts:
           root: /var/lib/docker
           projects: [shop-blue, shop-postgres]
           digests: ["sha256:b43d2dcbbdb1f9e1582e3a0f37e53bf79038522ccffb56a25858969d7a9b6c11"]
+unclaimed:
+  description: Whether the host did not know yet whose O(state_directory) it is.
+  returned: always
+  type: bool
+  sample: false
 problems:
   description: What stands in the way.
   returned: always
@@ -159,6 +167,13 @@ from ansible_collections.lastro.platform.plugins.module_utils import _preflight,
 SYSTEM = ("distribution", "version", "codename", "architecture", "python", "python_version", "init")
 FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker")
 
+PORT = {
+    "port": {"type": "list", "elements": "int", "required": True},
+    "address": {"type": "str", "default": "0.0.0.0"},  # looked at, not listened on  # nosec B104
+    "owner": {"type": "str", "default": ""},
+}
+TARGET = {name: {"type": kind, "required": True} for name, kind in (("name", "str"), ("host", "str"), ("port", "int"))}
+
 
 def facts_of(readings: dict[str, Any]) -> dict[str, Any]:
     """The readings that other tasks may use."""
@@ -177,21 +192,13 @@ def claim(state_directory: str, platform_id: str) -> None:
 
 def main() -> None:
     """Run the module."""
-    port = {
-        "port": {"type": "int", "required": True},
-        "address": {"type": "str", "default": "0.0.0.0"},  # looked at, not listened on  # nosec B104
-        "owner": {"type": "str", "default": ""},
-    }
-    target = {
-        name: {"type": kind, "required": True} for name, kind in (("name", "str"), ("host", "str"), ("port", "int"))
-    }
     module = AnsibleModule(
         argument_spec={
             "state_directory": {"type": "path", "required": True},
             "disk_free_gb": {"type": "float", "default": 6},
             "memory_mb": {"type": "int", "default": 2048},
-            "ports": {"type": "list", "elements": "dict", "default": [], "options": port},
-            "reachable": {"type": "list", "elements": "dict", "default": [], "options": target},
+            "ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
+            "reachable": {"type": "list", "elements": "dict", "default": [], "options": TARGET},
             "platform_id": {"type": "str", "default": ""},
             "controller_time": {"type": "float"},
             "clock_skew_seconds": {"type": "float", "default": 60},
@@ -199,17 +206,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    readings = _preflight_readings.take(options["state_directory"], options["ports"], options["reachable"])
+    ports = [{**wanted, "port": port} for wanted in options["ports"] for port in wanted["port"]]
+    readings = _preflight_readings.take(options["state_directory"], ports, options["reachable"])
     limits = _preflight.Limits(options["disk_free_gb"], options["memory_mb"], options["clock_skew_seconds"])
     controller = _preflight.Controller(options["controller_time"], options["platform_id"])
-    found = _preflight.problems(readings, limits, options["ports"], controller)
+    found = _preflight.problems(readings, limits, ports, controller)
+    unclaimed = bool(options["platform_id"]) and not readings["platform_id"]
     result = {
+        "unclaimed": unclaimed,
         "ansible_facts": {"platform_host": facts_of(readings)},
         "problems": [asdict(problem) for problem in found],
     }
     if found:
         module.fail_json(msg="\n".join(str(problem) for problem in found), **result)
-    unclaimed = bool(options["platform_id"]) and not readings["platform_id"]
     if unclaimed and not module.check_mode:
         claim(options["state_directory"], options["platform_id"])
     module.exit_json(changed=unclaimed, **result)

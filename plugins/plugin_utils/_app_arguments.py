@@ -97,6 +97,7 @@ def inputs(arguments: Mapping[str, Any], directory: str) -> Inputs:
         # In check mode an image that is not there yet has no ID, and nothing is known of it.
         images={name: image for name, image in images.items() if image.get("id")},
         ca=str(arguments.get("ca") or ""),
+        pids_limit=int(arguments["pids_limit"]),
         read=lambda path: _read(os.path.join(directory, path)),
         list_files=lambda path: _list_files(os.path.join(directory, path)),
         executable=lambda path: bool(os.stat(os.path.join(directory, path)).st_mode & 0o111),

@@ -158,6 +158,9 @@ class Compiler:
             spec["networks"] = {name: {} for name in spec["networks"]}
         spec.setdefault("restart", "unless-stopped")
         spec.setdefault("security_opt", ["no-new-privileges:true"])
+        # Compose refuses a limit that is given in both places.
+        if "pids" not in ((deploy.get("resources") or {}).get("limits") or {}):
+            spec.setdefault("pids_limit", self.inputs.pids_limit)
         spec["environment"] = self._environment(service)
         spec["volumes"] = self._volumes(project, service)
         settings = self.application.settings

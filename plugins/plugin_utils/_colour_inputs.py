@@ -21,6 +21,8 @@ class Inputs:
     """What comes in from outside the Compose file."""
 
     secrets: Mapping[str, str]
+    # For services that set none.
+    pids_limit: int
     secrets_for: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # What is known of each image by name: entrypoint, cmd, user, shell. None before the first image is there.
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -19,7 +19,8 @@ repack() {
   for part in "$@"; do rm -r "$part.tree/DEBIAN" && cp -a "$part.tree/." "$name/"; done
   sed -i -e "s/^Package:.*/Package: $name/" -e "s/^Depends:.*/Depends: $depends/" \
     -e '/^\(Breaks\|Conflicts\|Replaces\|Recommends\|Suggests\|Built-Using\|Source\):/d' -e '/^ /{/,$/d}' "$name/DEBIAN/control"
-  dpkg-deb --build "$name" "$folder/pool/" >/dev/null
+  # Not compressed: it is read once.
+  dpkg-deb -Znone --build "$name" "$folder/pool/" >/dev/null
 }
 repack docker-ce "containerd.io, docker-ce-cli, iptables, libc6, libsystemd0" docker.io
 repack docker-ce-cli "libc6" docker-cli

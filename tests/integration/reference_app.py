@@ -33,7 +33,7 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def eventually(
-    condition: Callable[[], bool], what: str, seconds: float = 30, evidence: Callable[[], str] = str
+    condition: Callable[[], bool], what: str, seconds: float = 60, evidence: Callable[[], str] = str
 ) -> None:
     """Wait for a condition; `evidence` is asked for when it did not come about."""
     deadline = time.monotonic() + seconds
@@ -86,6 +86,17 @@ class Container:
 
     def log_entries(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.logs().splitlines()]
+
+    def logged(self, trace: str) -> dict[str, Any]:
+        """What it wrote down of a trace, once it has."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            found.extend(entry for entry in self.log_entries() if entry["trace_id"] == trace)
+            return bool(found)
+
+        eventually(there, f"{trace} in the log", evidence=self.logs)
+        return found[0]
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(docker("inspect", "--format", "{{json .State}}", self.name).stdout)
@@ -146,9 +157,13 @@ class World:
     def key(self, role: str) -> dict[str, str]:
         return {"x-api-key": self.keys[role]}
 
+    def remove(self, containers: list[str]) -> None:
+        if containers:
+            docker("rm", "--force", "--volumes", *containers, check=False)
+        self.containers = [name for name in self.containers if name not in containers]
+
     def close(self) -> None:
-        for container in self.containers:
-            docker("rm", "--force", "--volumes", container, check=False)
+        self.remove(self.containers)
         docker("network", "rm", self.prefix, check=False)
         docker("rmi", "--force", *self.images, check=False)
 

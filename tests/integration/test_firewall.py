@@ -26,6 +26,7 @@ LIBRARY = "/usr/local/lib/lt"
 COLLECTION = f"{LIBRARY}/ansible_collections/lastro/platform"
 TABLE, UNIT = "/etc/lastro/firewall.nft", "lastro-firewall.service"
 DROP_IN = "/etc/systemd/system/nftables.service.d/lastro-firewall.conf"
+LIST = "nft list table inet lastro"
 WEB = {"port": "443", "comment": "HTTPS"}
 REDIS = {"port": "6379", "from": ["10.0.0.21", "10.0.0.22", "fd00::/64"], "comment": "Redis"}
 RANGE = {"port": "18000-18511", "protocol": "udp", "from": ["10.0.0.0/24"]}
@@ -43,12 +44,11 @@ def nested() -> Iterator[Host]:
 
 
 @pytest.fixture
-def bare(nested: Host) -> Iterator[Host]:
-    """The host with nftables and without a firewall, before and after."""
+def bare(nested: Host) -> Host:
+    """The host with nftables, and without what the test before left."""
     clear(nested)
     nested.run("sh", "-c", "command -v nft || { apt-get update -qq && apt-get install -qqy nftables; }")
-    yield nested
-    clear(nested)
+    return nested
 
 
 def clear(host: Host) -> None:
@@ -93,7 +93,12 @@ def good(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def live(host: Host) -> str:
-    return host.run("nft", "list", "table", "inet", "lastro", check=False).stdout
+    return host.run("sh", "-c", LIST, check=False).stdout
+
+
+def kept(host: Host) -> str:
+    """The table as it is written and as it is loaded, and whether the next boot loads it."""
+    return host.run("sh", "-ec", f"cat {TABLE}; nft -s list table inet lastro; systemctl is-enabled {UNIT}").stdout
 
 
 def read(host: Host, path: str) -> str:
@@ -164,12 +169,12 @@ def test_another_rule_replaces_the_table_at_once(bare: Host) -> None:
 )
 def test_what_somebody_changed_is_put_right(bare: Host, damage: str, change: str) -> None:
     keep(bare, WEB)
-    whole = read(bare, TABLE), bare.run("nft", "-s", "list", "table", "inet", "lastro").stdout
+    whole = kept(bare)
+    assert whole.endswith("\nenabled\n")
     bare.run("sh", "-c", damage)
     assert good(keep(bare, WEB, check=True))["changes"] == [change]
     assert good(keep(bare, WEB))["changes"] == [change]
-    assert (read(bare, TABLE), bare.run("nft", "-s", "list", "table", "inet", "lastro").stdout) == whole
-    assert bare.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
+    assert kept(bare) == whole
 
 
 def test_the_distributions_own_service_flushes_every_table_but_ours_comes_back(bare: Host) -> None:
@@ -178,8 +183,7 @@ def test_the_distributions_own_service_flushes_every_table_but_ours_comes_back(b
     bare.run("sh", "-c", "grep -q 'flush ruleset' /etc/nftables.conf && nft add table ip somebody")
     for verbs in ("start", "reload", "restart", "restart reload", "stop", "start stop"):
         script = " && ".join(f"systemctl {verb} nftables.service" for verb in verbs.split())
-        bare.run("sh", "-c", f"systemctl reset-failed; {script}")
-        assert live(bare) == whole, verbs
+        assert bare.run("sh", "-ec", f"systemctl reset-failed; {script}; {LIST}").stdout == whole, verbs
     assert "somebody" not in bare.run("nft", "list", "tables").stdout
     assert not good(keep(bare, WEB))["changed"]
 
@@ -246,7 +250,7 @@ def test_a_way_out_that_is_named_like_a_bridge_of_docker(bare: Host) -> None:
 
 def test_where_loading_fails_the_old_table_stays_and_the_next_boot_loads_it(bare: Host) -> None:
     keep(bare, WEB)
-    kept = read(bare, TABLE), read(bare, "/etc/lastro/firewall.d/shop.json"), live(bare)
+    before = read(bare, TABLE), read(bare, "/etc/lastro/firewall.d/shop.json"), live(bare)
     override = f"/etc/systemd/system/{UNIT}.d"
     bare.run(
         "sh", "-c", f"mkdir {override}; printf '[Service]\\nExecReload=\\nExecReload=/bin/false\\n' > {override}/x.conf"
@@ -254,7 +258,7 @@ def test_where_loading_fails_the_old_table_stays_and_the_next_boot_loads_it(bare
     failed = keep(bare, REDIS)
     assert failed["msg"].startswith(f"`systemctl reload-or-restart {UNIT}` failed")
     assert "The table that was loaded before is still in force" in failed["msg"]
-    assert (read(bare, TABLE), read(bare, "/etc/lastro/firewall.d/shop.json"), live(bare)) == kept
+    assert (read(bare, TABLE), read(bare, "/etc/lastro/firewall.d/shop.json"), live(bare)) == before
 
 
 def test_where_the_first_load_fails_nothing_is_left(bare: Host) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_a_taken_port_names_the_process(listener: int) -> None:
     assert result["failed"]
     assert f"Port {listener} on 0.0.0.0, which lt-nobody needs, is taken by " in result["msg"]
     assert f"(pid {os.getpid()})" in result["msg"]
+
+
+def test_one_of_several_ports_is_taken(listener: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        free = other.getsockname()[1]
+    result = run(ports=[{"port": [free, listener], "address": "127.0.0.1"}])
+    assert [problem["problem"].split()[:2] for problem in result["problems"]] == [["Port", str(listener)]]
 
 
 def test_a_python_process_that_is_not_ours_is_named() -> None:
@@ -125,7 +133,7 @@ def test_a_port_of_our_own_container_is_no_problem_and_another_project_is_named(
         **options,
     )
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not run(ports=[{"port": port}]).get("failed"):
             assert time.monotonic() < deadline, "nobody listens"
         wanted = {"port": port, "address": "127.0.0.1"}
@@ -140,10 +148,14 @@ def test_a_host_keeps_whose_it_is(tmp_path: Path) -> None:
     state = tmp_path / "state"
     options = {"state_directory": str(state), "platform_id": "shop-1", "controller_time": time.time()}
     small = {**options, "disk_free_gb": 0.1, "memory_mb": 100}
-    assert run_module("preflight", small, check=True)["changed"]
+    looked = run_module("preflight", small, check=True)
+    assert looked["changed"]
+    assert looked["unclaimed"]
     assert not state.exists()
     assert run(**options)["changed"]
-    assert not run(**options)["changed"]
+    again = run(**options)
+    assert not again["changed"]
+    assert not again["unclaimed"]
     other = run(**{**options, "platform_id": "shop-2"})
     assert other["failed"]
     assert "belongs to the platform shop-1" in other["msg"]
@@ -153,5 +165,6 @@ def test_a_host_keeps_whose_it_is(tmp_path: Path) -> None:
 def test_nothing_is_kept_where_there_is_a_problem(tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     failed = run(state_directory=state, platform_id="shop-1", controller_time=time.time() - 600)
-    assert "600 s ahead of the controller's" in failed["msg"]
+    # A slow machine adds the seconds that the module takes to start.
+    assert re.search(r"6\d\d s ahead of the controller's", failed["msg"])
     assert not (tmp_path / "state").exists()

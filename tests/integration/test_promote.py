@@ -177,10 +177,12 @@ def test_the_inventory_is_written(prefix: str, registries: tuple[Access, Access]
     build(name, tmp_path, "RUN echo a > /a")
     kept = {"lastro/reference_app:1.4.1": "sha256:" + "1" * 64}
     file.parent.mkdir(parents=True)
-    file.write_text(yaml.safe_dump({"images_digests": kept}))
+    superseded = {f"{prefix}/a:0": "sha256:" + "2" * 64}
+    file.write_text(yaml.safe_dump({"images_digests": {**kept, **superseded}}))
     arguments = tmp_path / "arguments.json"
-    task = {"lastro.platform.image_promote": {"images": [name], "digests_file": str(file), **options(registries[0])}}
-    play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"name": "Promote", **task}]}
+    task = {"images": [name], "digests_file": str(file), "releases": [name], "keep": 1, **options(registries[0])}
+    tasks = [{"name": "Promote", "lastro.platform.image_promote": task}]
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
     arguments.write_text(json.dumps([play]))
 
     def ansible(*more: str) -> str:
@@ -201,7 +203,8 @@ def test_the_inventory_is_written(prefix: str, registries: tuple[Access, Access]
     planned = ansible("--check")
     assert f"+  {name}: known after the push" in planned
     assert f"{name}: push, the registry lacks it" in planned
-    assert yaml.safe_load(file.read_text()) == {"images_digests": kept}
+    assert f"-  {prefix}/a:0: " in planned
+    assert yaml.safe_load(file.read_text()) == {"images_digests": {**kept, **superseded}}
     shown = ansible("-vvv")
     digests = yaml.safe_load(file.read_text())["images_digests"]
     assert Registry(registries[0]).holds(f"{prefix}/a", digests[name])

@@ -17,10 +17,10 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.proof import first_platform, fleet
+from tests.proof import first_platform, fleet, hosts
 from tests.support import REPOSITORY
 
-PROOFS = {"first_platform": first_platform.prove, "fleet": fleet.prove}
+PROOFS = {"first_platform": first_platform.prove, "fleet": fleet.prove, "hosts": hosts.prove}
 
 
 def _git(*words: str) -> str:

@@ -1,16 +1,16 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""inventories/prod on seven hosts: promoted, deployed, scanned from outside, each host rebooted and cut off."""
+"""inventories/prod on seven hosts: promoted, deployed, scanned from outside, released in batches, each host rebooted and cut off."""
 
 from __future__ import annotations
 
-import re
 import statistics
+import threading
 import time
 from typing import Any
 
-from tests.fleet import PORTS, Fleet, changes
+from tests.fleet import PORTS, Fleet, changes, failures
 from tests.lab import labs
 from tests.lab.lab import Lab
 from tests.lab.labs import Wanted
@@ -18,6 +18,40 @@ from tests.support import REPOSITORY, random_name
 
 SCANNED = [*PORTS, *range(18000, 18512)]
 NOOP_RUNS = 5
+WATCH_SECONDS = 0.05
+# A copy of this release never gets well.
+SICK = {"app_env": {"PYTHON_IMAGE": "lastro/python:3.13", "APP_FAULT": "never_healthy"}, "app_start_seconds": 20}
+
+
+class Watch:
+    """A light load: somebody who asks for the version all the time, and keeps what was answered."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.requests = 0
+        self.releases: list[str] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.wait(WATCH_SECONDS):
+            self.requests += 1
+            try:
+                release = self.fleet.get("/version")["release"]
+            except OSError as error:
+                self.failures.append(str(error))
+            else:
+                if release not in self.releases[-1:]:
+                    self.releases.append(release)
 
 
 def prove() -> dict[str, Any]:
@@ -55,20 +89,79 @@ def _prove(lab: Lab, fleet: Fleet, up: float) -> dict[str, Any]:
     scan = {host: sorted(fleet.open_ports(host, SCANNED)) for host in hosts}
     scanned_well = all(set(ports) == ({22, 80, 443} if host == "proxy1" else {22}) for host, ports in scan.items())
     print(f"  open to strangers: {scan}", flush=True)
+    released = batches(fleet, "app1", "app2")
+    print(f"  released in batches of one host: {released}", flush=True)
     back = {host: _rebooted(fleet, host) for host in hosts}
     print(f"  serves again after a reboot: {back} s", flush=True)
     off = {host: _off(fleet, host) for host in hosts}
     print(f"  stopped before any change, with its name: {off}", flush=True)
     return {
-        "holds": changed == 0 and scanned_well and all(off.values()),
+        "holds": changed == 0 and scanned_well and released["holds"] and all(off.values()),
         "hosts": len(hosts),
         "seconds": seconds,
         "nothing_to_do_seconds": {"median": statistics.median(noops), "runs": noops},
         "changes_with_nothing_to_do": changed,
         "open_to_strangers": scan,
+        "batches_of_one_host": released,
         "serves_again_after_reboot_seconds": back,
         "a_host_that_is_off_stops_the_run": off,
     }
+
+
+def batches(fleet: Fleet, first: str, second: str, *arguments: str) -> dict[str, Any]:
+    """A release that reaches one host after the other, and one that fails on the first host."""
+    fleet.play("promote", *arguments, app_release="two")
+    with Watch(fleet) as good:
+        fleet.play("deploy", *arguments, app_release="two", app_batch=1)
+    started = {host: _containers(fleet, host) for host in (first, second)}
+    in_turn = max(_created(started[first])) < min(_created(started[second]))
+
+    fleet.play("promote", *arguments, app_release="three")
+    with Watch(fleet) as bad:
+        sick = fleet.told({first: SICK})
+        output = fleet.play("deploy", *arguments, *sick, check=False, app_release="three", app_batch=1)
+    stopped = failures(output)
+    untouched = _containers(fleet, second) == started[second]
+    left = changes(fleet.play("deploy", *arguments, app_release="two", app_batch=1))
+    holds = (
+        in_turn
+        and not good.failures
+        and good.releases == ["one", "two"]
+        and set(stopped) == {first}
+        and f"Release three did not pass on {first}" in stopped[first]
+        and untouched
+        and not bad.failures
+        and bad.releases == ["two"]
+        and not sum(left.values())
+    )
+    return {
+        "holds": holds,
+        "one_host_after_the_other": in_turn,
+        "requests": good.requests,
+        "failed": good.failures[:5],
+        "releases_seen": good.releases,
+        "failing_on_the_first_host": {
+            "says": stopped,
+            "second_host_untouched": untouched,
+            "requests": bad.requests,
+            "failed": bad.failures[:5],
+            "releases_seen": bad.releases,
+            "changes_to_go_on_with_the_release_before": sum(left.values()),
+        },
+    }
+
+
+def _containers(fleet: Fleet, host: str) -> dict[str, dict[str, Any]]:
+    """What runs of the application on a host: by name, when it was created and when it was last started."""
+    form = '{{.Name}} {{.Created}} {{.State.StartedAt}} {{index .Config.Labels "com.docker.compose.project"}}'
+    command = f"docker inspect --format '{form}' $(docker ps --quiet)"
+    rows = [line.split() for line in fleet.lab.host(host).run("sh", "-c", command).stdout.splitlines()]
+    colours = ("-blue", "-green")
+    return {name: {"created": at, "started": up} for name, at, up, project in rows if project.endswith(colours)}
+
+
+def _created(containers: dict[str, dict[str, Any]]) -> list[str]:
+    return [container["created"] for container in containers.values()]
 
 
 def _rebooted(fleet: Fleet, host: str) -> float:
@@ -82,8 +175,8 @@ def _off(fleet: Fleet, host: str) -> bool:
     """Whether a deploy with this host off ends without a change, naming it."""
     fleet.lab.power_off(host)
     try:
-        output = fleet.play("deploy", check=False)
+        output = fleet.play("deploy", check=False, app_release="two")
     finally:
         fleet.lab.power_on(host)
     fleet.serves()
-    return bool(re.search(rf"{host}\s+: .*unreachable=1", output)) and not sum(changes(output).values())
+    return "See that the host is on" in failures(output).get(host, "") and not sum(changes(output).values())

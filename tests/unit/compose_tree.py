@@ -29,6 +29,7 @@ class Tree:
 
     def compiler(self, text: str, variables: dict[str, str] | None = None, **given: Any) -> Compiler:
         outside = {name: given.pop(name) for name in ("secrets", "secrets_for", "images", "ca") if name in given}
+        outside["pids_limit"] = given.pop("pids_limit", 512)
         settings = Settings(platform="shop", address="10.0.0.5", release="r1", **given)
         application = Application(Source(textwrap.dedent(text), "compose.yaml", variables or {}), settings)
         outside["images"] = {name: {"id": "sha256:1", **image} for name, image in outside.get("images", {}).items()}

@@ -29,6 +29,7 @@ def test_a_worker_as_it_comes_out(tree: Tree) -> None:
                 "image": "shop/app:1",
                 "restart": "unless-stopped",
                 "security_opt": ["no-new-privileges:true"],
+                "pids_limit": 512,
                 "labels": LABELS,
                 "deploy": {"replicas": 2},
             }
@@ -53,6 +54,9 @@ def test_a_worker_as_it_comes_out(tree: Tree) -> None:
         ("security_opt: ['seccomp:x']", "security_opt", ["seccomp:x"]),
         ("stop_grace_period: 1m30s", "stop_grace_period", "1m30s"),
         ("cpus: 0.50", "cpus", 0.5),
+        ("pids_limit: 64", "pids_limit", 64),
+        ("pids_limit: -1", "pids_limit", -1),
+        ("deploy: {resources: {limits: {cpus: '2'}}}", "pids_limit", 512),
         ("deploy: {resources: {limits: {cpus: '2'}}}", "deploy", {"resources": {"limits": {"cpus": "2"}}}),
         (
             "deploy: {replicas: 3, resources: {limits: {cpus: '2'}}}",
@@ -87,6 +91,18 @@ def test_a_worker_as_it_comes_out(tree: Tree) -> None:
 )
 def test_value(tree: Tree, lines: str, key: str, value: Any) -> None:
     assert spec(tree.app(lines, variables={"GIVEN": "from app_env"}))[key] == value
+
+
+def test_a_limit_of_processes_that_the_file_sets_elsewhere_is_the_only_one(tree: Tree) -> None:
+    given = spec(tree.app("deploy: {resources: {limits: {pids: 99}}}"))
+    assert given["deploy"] == {"resources": {"limits": {"pids": 99}}}
+    assert "pids_limit" not in given
+
+
+def test_the_inventory_gives_the_limit_of_processes_to_all_kinds(tree: Tree) -> None:
+    compiler = tree.compiler(KINDS, pids_limit=2048)
+    for project in (compiler.colour("green"), compiler.jobs(), compiler.singletons()):
+        assert {service["pids_limit"] for service in project.compose["services"].values()} == {2048}
 
 
 def test_copies_are_services_with_fixed_ports_and_one_alias(tree: Tree) -> None:

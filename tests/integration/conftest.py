@@ -1,0 +1,19 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of the files."""
+
+from __future__ import annotations
+
+import pytest
+
+# The longest first: two workers that take file after file then end at about the same time.
+LONG = (
+    *("firewall", "stack", "reference_app", "lab", "proxy_switch", "images_registry", "images", "promote"),
+    *("docker_repository", "postgres_databases", "reference_app_compose", "health_gate"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = [f"test_{name}.py" for name in LONG]
+    items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
