@@ -10,7 +10,7 @@ ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy promote status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy promote prune status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ promote: .venv/.complete ## Bring a release's images to the environment's regist
 
 check: .venv/.complete ## Say what a deploy would change, and change nothing
 	@$(PLAY) playbooks/deploy.yml --check --diff
+
+prune: .venv/.complete ## Delete from the environment's registry the images that nothing names (ENVIRONMENT=prod)
+	@$(PLAY) playbooks/prune.yml
 
 status: .venv/.complete ## Show what runs, and the checklist of a first deploy
 	@$(PLAY) playbooks/status.yml

@@ -91,16 +91,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ansible_facts:
-  description: The material, for templates.
+material:
+  description: The CA's certificate, and each certificate with its key, for templates. No fact, as those may be kept in a cache on disk.
   returned: success
   type: dict
   sample:
-    platform_tls:
-      ca: "-----BEGIN CERTIFICATE-----..."
-      certificates:
-        postgres: {certificate: "-----BEGIN CERTIFICATE-----...", key: "-----BEGIN PRIVATE KEY-----...",
-                   not_after: "2027-11-22T12:00:00Z"}
+    ca: "-----BEGIN CERTIFICATE-----..."
+    certificates:
+      postgres: {certificate: "-----BEGIN CERTIFICATE-----...", key: "-----BEGIN PRIVATE KEY-----...",
+                 not_after: "2027-11-22T12:00:00Z"}
 ca:
   description:
     - What was done to the CA (C(none) or C(create)) and when it ends. C(notice) says so when that is soon; it is a
@@ -213,7 +212,7 @@ def run(params: dict[str, Any], check: bool, now: datetime) -> dict[str, Any]:
     outcomes = {name: {**outcome, "not_after": describe_end(after[name])} for name, outcome in plan.items()}
     return {
         "changed": changed,
-        "ansible_facts": {"platform_tls": _facts(after, this.wanted)},
+        "material": _material(after, this.wanted),
         "ca": {**outcomes.pop(CA), "notice": _notice(ca, now, this.renew_before)},
         "certificates": outcomes,
         "protected": exposed,
@@ -224,7 +223,7 @@ def run(params: dict[str, Any], check: bool, now: datetime) -> dict[str, Any]:
     }
 
 
-def _facts(after: dict[str, Material], wanted: list[Wanted]) -> dict[str, Any]:
+def _material(after: dict[str, Material], wanted: list[Wanted]) -> dict[str, Any]:
     def entry(found: Material) -> dict[str, str]:
         return {"certificate": _text(found.certificate), "key": _text(found.key), "not_after": describe_end(found)}
 

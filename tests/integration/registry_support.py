@@ -44,7 +44,7 @@ def certificate(folder: Path, address: str) -> tuple[str, str, str]:
     """A CA of its own, and a certificate for the address: CA, certificate, key (PEM)."""
     wanted = [{"name": "registry", "ips": [address]}]
     result = run_module("tls_certificates", {"directory": str(folder), "certificates": wanted})
-    tls = result["ansible_facts"]["platform_tls"]
+    tls = result["material"]
     own = tls["certificates"]["registry"]
     return tls["ca"], own["certificate"], own["key"]
 

@@ -38,7 +38,7 @@ class Server:
         material = run_module(
             "tls_certificates",
             {"directory": str(directory / "ca"), "certificates": [{"name": "server", "ips": ["127.0.0.1"]}]},
-        )["ansible_facts"]["platform_tls"]
+        )["material"]
         self.ca: str = material["ca"]
         config = directory / "config"
         config.mkdir()

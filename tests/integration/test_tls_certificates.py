@@ -41,20 +41,20 @@ def test_from_nothing_to_nothing_to_do(directory: Path) -> None:
     assert planned["changed"]
     assert planned["certificates"]["postgres"] == {"action": "create", "why": "it does not exist", "not_after": ""}
     empty = {"certificate": "", "key": "", "not_after": ""}
-    assert planned["ansible_facts"]["platform_tls"] == {"ca": "", "certificates": {"postgres": empty}}
+    assert planned["material"] == {"ca": "", "certificates": {"postgres": empty}}
     assert not directory.parent.parent.exists()
 
     first = keep(directory)
     assert first["changed"]
     assert first["ca"]["action"] == "create"
-    material = first["ansible_facts"]["platform_tls"]
+    material = first["material"]
     assert material["ca"] == (directory / "ca.crt").read_text()
     assert material["certificates"]["postgres"]["key"] == (directory / "postgres.key").read_text()
 
     for check in (True, False):
         again = keep(directory, check=check)
         assert not again["changed"]
-        assert again["ansible_facts"] == first["ansible_facts"]
+        assert again["material"] == first["material"]
 
 
 def test_openssl_agrees(directory: Path) -> None:
@@ -88,14 +88,14 @@ def test_new_names_renew_one_certificate_and_leave_the_others(directory: Path) -
 
     planned = keep(directory, certificates=wanted, check=True)
     assert planned["certificates"]["postgres"]["action"] == "renew"
-    assert planned["ansible_facts"]["platform_tls"]["certificates"]["postgres"]["key"] == ""
+    assert planned["material"]["certificates"]["postgres"]["key"] == ""
 
     after = keep(directory, certificates=wanted)
     assert {name: entry["action"] for name, entry in after["certificates"].items()} == {
         "postgres": "renew",
         "redis": "none",
     }
-    old, new = (result["ansible_facts"]["platform_tls"]["certificates"] for result in (before, after))
+    old, new = (result["material"]["certificates"] for result in (before, after))
     assert old["redis"] == new["redis"]
     assert old["postgres"]["key"] != new["postgres"]["key"]
     assert "DNS:db" in openssl("x509", "-noout", "-text", "-in", str(directory / "postgres.crt"))
@@ -145,7 +145,7 @@ def test_a_run_killed_at_any_write_is_repaired_by_the_next(directory: Path, left
 
 def test_keys_show_nowhere_but_in_the_facts(directory: Path) -> None:
     result = keep(directory)
-    del result["ansible_facts"]
+    del result["material"]
     assert "BEGIN" not in json.dumps(result)
     assert "-----BEGIN PRIVATE KEY" not in json.dumps(result["diff"])
 
