@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Runs on the one host that keeps the CA. Creates the CA and the certificates that are missing, and renews those that
     expire soon, whose names changed, or that another CA signed. Each renewal makes a new key.
-  - Hands the material to later tasks as the fact C(platform_tls). Facts are results, so a task that uses this module
-    needs C(no_log=true); the module cannot censor a value and return it too.
+  - Returns the keys as RV(material), so a task that uses this module needs C(no_log=true); the module cannot censor a value
+    and return it too.
   - A CA that is damaged, incomplete or expired is refused and never replaced. Certificates no longer asked for stay.
 options:
   directory:
@@ -65,7 +65,7 @@ attributes:
   check_mode:
     support: full
     description:
-      - Material that does not exist yet, or would be replaced, is an empty string in C(platform_tls), so that later
+      - Material that does not exist yet, or would be replaced, is an empty string in RV(material), so that later
         templates render and show as changed. An empty host needs no C(cryptography) for it.
   diff_mode:
     support: full
@@ -87,6 +87,7 @@ EXAMPLES = r"""
       - name: postgres
         dns: [localhost, postgres]
         ips: [172.30.77.1]
+  register: tls
   no_log: true
 """
 
