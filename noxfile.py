@@ -26,6 +26,8 @@ nox.options.default_venv_backend = "uv"
 # Below a folder that git and the linters leave alone.
 nox.options.envdir = "build/nox"
 nox.options.download_python = "never"
+# `sync` takes away what the lock does not name, so an environment that is there already is as good as a new one.
+nox.options.reuse_venv = "yes"
 nox.options.sessions = ["matrix", "artefacts"]
 nox.options.error_on_missing_interpreters = True
 
@@ -49,7 +51,7 @@ def matrix(session: nox.Session) -> None:
 def artefacts(session: nox.Session) -> None:
     """What is handed out, held against the rules of where it is handed out."""
     _install(session, ARTEFACTS_LOCK)
-    arguments = session.posargs or ["-n", "2", "--dist", "loadfile", "tests/artefacts"]
+    arguments = session.posargs or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "tests/artefacts"]
     session.run("python", "-m", "pytest", "-q", *arguments)
 
 

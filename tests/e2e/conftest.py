@@ -48,7 +48,7 @@ class Machine:
     def copy_clone(self, target: str) -> None:
         """What git would give a new user, with what is not committed yet."""
         files = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--exclude=/.venv", "-z"],
             cwd=REPOSITORY,
             check=True,
             capture_output=True,
@@ -87,6 +87,10 @@ class Machine:
         text = self.run(f"cd {SECRETS} && for f in *; do [ -f $f ] && printf '%s %s\\n' $f \"$(cat $f)\"; done; true")
         found = dict(line.split(" ", 1) for line in text.splitlines() if " " in line and not line.startswith("."))
         return {name: value for name, value in found.items() if len(value) >= 16}
+
+    def secrets_in(self, text: str) -> list[str]:
+        """Which of them stand in a text."""
+        return [name for name, value in self.secrets().items() if value in text]
 
 
 @contextlib.contextmanager
