@@ -163,7 +163,7 @@ class Stand:
         wait_for(lambda: set(self.states().values()) == {"up"})
 
 
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
+def wait_for(condition: Any, seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -33,7 +33,7 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def eventually(
-    condition: Callable[[], bool], what: str, seconds: float = 60, evidence: Callable[[], str] = str
+    condition: Callable[[], bool], what: str, seconds: float = 30, evidence: Callable[[], str] = str
 ) -> None:
     """Wait for a condition; `evidence` is asked for when it did not come about."""
     deadline = time.monotonic() + seconds

@@ -99,16 +99,12 @@ def test_nothing_to_do_is_one_question_and_fast(prefix: str, run: Run, tmp_path:
     assert run(images)["changed"] is True
     questions: list[bytes] = []
     with Asked(tmp_path / "engine.sock", questions) as path:
-        seconds = []
-        for _ in range(4):
-            questions.clear()
-            began = time.monotonic()
-            steps = Wanted({**DEFAULTS, "images": images}, path).steps(without_engine=False)
-            seconds.append(time.monotonic() - began)
+        began = time.monotonic()
+        steps = Wanted({**DEFAULTS, "images": images}, path).steps(without_engine=False)
+        seconds = time.monotonic() - began
     assert {step.action for step in steps} == {"none"}
     assert [question.split()[1] for question in questions] == [b"/v1.41/images/json"]
-    # The best of some: a machine that is busy with something else says nothing about the module.
-    assert min(seconds) < 0.2
+    assert seconds < 0.2
 
 
 def test_a_changed_recipe_is_built_again_with_what_stands_on_it(prefix: str, run: Run) -> None:
@@ -165,7 +161,7 @@ def test_a_killed_bootstrap_leaves_no_process_and_no_mount(prefix: str, run: Run
     with started(images, work, tmp_path / "progress"):
         wait_for(lambda: any(path.is_dir() for path in work.glob("run-*/mmdebstrap.*")))
         assert descendants()
-    wait_for(lambda: not descendants())
+    wait_for(lambda: not descendants(), 5)
     assert str(work) not in Path("/proc/self/mountinfo").read_text()
     assert run([recipe(f"{prefix}/a:1", "LABEL a=b")])["changed"] is True
     assert list(work.glob("run-*")) == [], "the killed run's files are gone"
@@ -289,7 +285,7 @@ def test_a_silent_registry_is_asked_once_and_briefly(prefix: str, run: Run) -> N
         images = [recipe(f"{prefix}/{name}:1", f"LABEL a={name}", upstream=upstream) for name in "abc"]
         started = time.monotonic()
         assert set(actions(run(images, check=True)).values()) == {"build"}
-    assert time.monotonic() - started < 10, "asked more than once, which takes five seconds each time"
+    assert time.monotonic() - started < 8, "asked more than once, which takes five seconds each time"
 
 
 def test_check_mode_without_an_engine(tmp_path: Path) -> None:

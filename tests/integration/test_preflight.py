@@ -133,7 +133,7 @@ def test_a_port_of_our_own_container_is_no_problem_and_another_project_is_named(
         **options,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 10
         while not run(ports=[{"port": port}]).get("failed"):
             assert time.monotonic() < deadline, "nobody listens"
         wanted = {"port": port, "address": "127.0.0.1"}
@@ -166,5 +166,5 @@ def test_nothing_is_kept_where_there_is_a_problem(tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     failed = run(state_directory=state, platform_id="shop-1", controller_time=time.time() - 600)
     # A slow machine adds the seconds that the module takes to start.
-    assert re.search(r"6\d\d s ahead of the controller's", failed["msg"])
+    assert re.search(r"60\d s ahead of the controller's", failed["msg"])
     assert not (tmp_path / "state").exists()

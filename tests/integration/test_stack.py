@@ -150,8 +150,7 @@ def test_first_run_creates_second_does_nothing_in_no_time(lab: Lab) -> None:
     again = lab.run()
     assert again["changed"] is False
     assert {entry["action"] for entry in again["services"].values()} == {"none"}
-    # The best of some: a machine that is busy with something else says nothing about the module.
-    assert min(lab.run()["elapsed_seconds"] for _ in range(4)) < 0.2
+    assert again["elapsed_seconds"] < 0.2, again["elapsed_seconds"]
     assert lab.run(check=True)["changed"] is False
 
 
@@ -239,7 +238,7 @@ def test_a_kill_between_writing_and_the_signal_is_repaired(running: Lab) -> None
 
 def _wait_for_reload(lab: Lab, content: str) -> None:
     """Until the program has taken the new content up, once."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 5
     state = lab.directory / "state/reloads"
     while not (state.exists() and content in state.read_text()):
         assert time.monotonic() < deadline, "the program was not told"
@@ -287,7 +286,7 @@ def test_an_unhealthy_container_is_recreated(lab: Lab) -> None:
     lab.run()
     lab_id = lab.containers()["web"]
     assert ENGINE.run(lab_id, ["touch", "/tmp/sick"])[0] == 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 15
     while lab.inspect("web")["State"]["Health"]["Status"] != "unhealthy":
         assert time.monotonic() < deadline, "the Engine has not seen it"
         time.sleep(0.2)
