@@ -10,6 +10,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from tests.support import REPOSITORY
 VAULT = REPOSITORY / "tests/vault-password"
 # What a scanner tries: every port that anything of the platform or of Docker listens on, and a few more.
 PORTS = [22, 53, 80, 111, 443, 2375, 2376, 2377, 4789, 5000, 5432, 6379, 7946, 8080, 8404, 8432, 8443, 9090, 9100]
+WATCH_SECONDS = 0.05
 
 
 class Fleet:
@@ -57,6 +59,15 @@ class Fleet:
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {host: {} for host in variables}}}))
         for host, values in variables.items():
             (folder / "host_vars" / f"{host}.json").write_text(json.dumps(values))
+        return "-i", str(folder)
+
+    def joining(self, stranger: str, group: str) -> tuple[str, str]:
+        """Arguments that add a host of the lab which is in no inventory to a group."""
+        address = self.lab.addresses[stranger]
+        folder = self.lab.access.folder / "joining"
+        folder.mkdir(exist_ok=True)
+        hosts = {stranger: self.lab.access.variables(stranger, address)}
+        (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts}}))
         return "-i", str(folder)
 
     def _run(
@@ -108,6 +119,37 @@ class Fleet:
     def forget(self) -> None:
         """The machine that promoted trusts the lab's registry no longer."""
         shutil.rmtree(Path("/etc/docker/certs.d") / f"{self.registry}:5000", ignore_errors=True)
+
+
+class Watch:
+    """A light load: somebody who asks for the version all the time, and keeps what was answered."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.requests = 0
+        self.releases: list[str] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._stop.wait(WATCH_SECONDS):
+            self.requests += 1
+            try:
+                release = self.fleet.get("/version")["release"]
+            except OSError as error:
+                self.failures.append(str(error))
+            else:
+                if release not in self.releases[-1:]:
+                    self.releases.append(release)
 
 
 def changes(output: str) -> dict[str, int]:

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fleet import PORTS, VAULT, Fleet, changes
+from tests.fleet import PORTS, VAULT, Fleet, Watch, changes
 from tests.lab.lab import Lab
 from tests.lab.labs import Wanted
 from tests.support import REPOSITORY
 
 pytest_plugins = ["tests.lab.fixtures"]
 
+STRANGERS = ("scanner", "app2")
 APPLICATION_PORTS = range(18000, 18512)
 # All hosts of a lab share one clock. On one of them Ansible is given a Python whose clock is ten minutes late.
 LATE = "/opt/late"
@@ -29,7 +30,7 @@ LATE_CLOCK = "import time\ntrue = time.time\ntime.time = lambda: true() - 600\n"
 
 @pytest.fixture(scope="module")
 def wanted() -> Wanted:
-    return Wanted(REPOSITORY / "inventories/stage", strangers=("scanner",), contents="images")
+    return Wanted(REPOSITORY / "inventories/stage", strangers=STRANGERS, contents="images")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_no_secret_shows(fleet: Fleet) -> None:
     values = yaml.safe_load(vault.stdout)["platform_secrets"]
     shown = fleet.play("deploy", "--diff", "-vvv", app_release="one")
     for host in fleet.lab.hosts:
-        if host != "scanner":
+        if host not in STRANGERS:
             shown += (
                 fleet.lab.host(host).run("sh", "-c", "docker inspect $(docker ps -aq); journalctl --no-pager").stdout
             )
@@ -222,3 +223,15 @@ def test_a_host_that_is_off_stops_the_run_before_any_change(fleet: Fleet) -> Non
 
 def test_after_all_that_there_is_nothing_to_do(fleet: Fleet) -> None:
     assert set(changes(fleet.play("deploy", app_release="two")).values()) == {0}
+
+
+def test_a_host_that_joins_starts_a_new_release_with_the_others(fleet: Fleet) -> None:
+    joining = fleet.joining("app2", "app")
+    fleet.play("promote", *joining, app_release="three")
+    with Watch(fleet) as seen:
+        output = fleet.play("deploy", *joining, app_release="three")
+    # Not a request reached the new release before the proxy was switched to it, on whichever host.
+    assert (seen.failures, seen.releases) == ([], ["two", "three"])
+    colours = {re.search(rf"{host}\s+web \((\w+)\)\s+healthy", output)[1] for host in ("app1", "app2")}
+    assert len(colours) == 1, output[-3000:]
+    assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from typing import Any
 
-from tests.fleet import PORTS, Fleet, changes, failures
+from tests.fleet import PORTS, Fleet, Watch, changes, failures
 from tests.lab import labs
 from tests.lab.lab import Lab
 from tests.lab.labs import Wanted
@@ -18,40 +17,8 @@ from tests.support import REPOSITORY, random_name
 
 SCANNED = [*PORTS, *range(18000, 18512)]
 NOOP_RUNS = 5
-WATCH_SECONDS = 0.05
 # A copy of this release never gets well.
 SICK = {"app_env": {"PYTHON_IMAGE": "lastro/python:3.13", "APP_FAULT": "never_healthy"}, "app_start_seconds": 20}
-
-
-class Watch:
-    """A light load: somebody who asks for the version all the time, and keeps what was answered."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.requests = 0
-        self.releases: list[str] = []
-        self.failures: list[str] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        while not self._stop.wait(WATCH_SECONDS):
-            self.requests += 1
-            try:
-                release = self.fleet.get("/version")["release"]
-            except OSError as error:
-                self.failures.append(str(error))
-            else:
-                if release not in self.releases[-1:]:
-                    self.releases.append(release)
 
 
 def prove() -> dict[str, Any]:

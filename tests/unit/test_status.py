@@ -204,6 +204,32 @@ def test_what_a_deploy_decides(found: dict[str, Any], kind: str, colour: str) ->
     assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, bool(found["containers"]))
 
 
+RELEASE, REPAIR, NOTHING = now(("recreate", "version")), now(("start", "damage")), now(("none", ""))
+EMPTY = {"services": {"web-1": {"action": "create", "why": "missing", "cause": "damage"}}, "containers": []}
+
+
+@pytest.mark.parametrize(
+    ("own", "fleet", "kind", "colour", "serving"),
+    [
+        (RELEASE, [RELEASE, RELEASE], "release", "green", True),
+        # What another host needs is switched to here, too.
+        (NOTHING, [NOTHING, RELEASE], "release", "green", True),
+        (REPAIR, [RELEASE, REPAIR], "release", "green", True),
+        # A host that joins must not start in the colour that serves: the proxy would send to a release it was not switched to.
+        (EMPTY, [RELEASE, EMPTY], "release", "green", True),
+        (EMPTY, [NOTHING, EMPTY], "release", "blue", False),
+        (NOTHING, [NOTHING, EMPTY], "none", "blue", True),
+        (EMPTY, [EMPTY, EMPTY], "release", "blue", False),
+        (NOTHING, [NOTHING, REPAIR], "none", "blue", True),
+    ],
+)
+def test_one_colour_is_released_on_the_whole_fleet(
+    own: dict[str, Any], fleet: list[dict[str, Any]], kind: str, colour: str, serving: bool
+) -> None:
+    decision = release_decision(own, "blue", fleet)
+    assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, serving)
+
+
 @pytest.mark.parametrize(
     ("project", "of"),
     [
