@@ -7,31 +7,41 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def release_decision(now: Mapping[str, Any], active: str, fleet: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def release_decision(now: Mapping[str, Any], serving: str, fleet: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What a deploy has to do on a host, from what M(lastro.platform.stack) in check mode says of the serving colour.
 
-    `fleet` is the same of all hosts of the application: a colour is switched to for all of them, so it starts on all of them.
+    `fleet` is the same of all hosts of the application: a colour is switched to for all of them, so it starts on all of them. Whatever
+    starts is proven before it serves, so where nothing runs of what the proxy serves, it starts as the other colour.
     """
-    own = _alone(now, active)
-    others = [_alone(one, active) for one in fleet]
-    beside = next((one for one in others if one["kind"] == "release" and one["serving"]), None)
-    if beside:
-        return {**beside, "why": own["why"] if own["kind"] == "release" else "it is released on another host"}
-    return own
-
-
-def _alone(now: Mapping[str, Any], active: str) -> dict[str, Any]:
-    other = "green" if active == "blue" else "blue"
-    serving = bool(now.get("containers"))
-    acting = {name: entry for name, entry in now["services"].items() if entry["action"] != "none"}
-    why = "; ".join(f"{name}: {entry['why']}" for name, entry in sorted(acting.items()))
+    why = "; ".join(f"{name}: {entry['why']}" for name, entry in sorted(_acting(now).items()))
     if not serving:
-        return {"kind": "release", "colour": active, "serving": False, "why": "nothing serves yet"}
-    if any(entry["cause"] == "version" and entry["action"] != "remove" for entry in acting.values()):
-        return {"kind": "release", "colour": other, "serving": True, "why": why}
-    if acting or now.get("files"):
-        return {"kind": "repair", "colour": active, "serving": True, "why": why or "its files were changed"}
-    return {"kind": "none", "colour": active, "serving": True, "why": ""}
+        return _decision("release", "blue", "", "nothing was released yet")
+    other = "green" if serving == "blue" else "blue"
+    if not any(one.get("containers") for one in fleet or [now]):
+        return _decision("release", other, "", f"nothing is left of {serving}, which the proxy serves")
+    if any(_is_outdated(one) for one in fleet or [now]):
+        return _decision("release", other, serving, why if _is_outdated(now) else "it is released on another host")
+    if not now.get("containers"):
+        return _decision("release", serving, serving, "it joins the hosts that serve")
+    if why or now.get("files"):
+        return _decision("repair", serving, serving, why or "its files were changed")
+    return _decision("none", serving, serving, "")
+
+
+def _acting(now: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in now["services"].items() if entry["action"] != "none"}
+
+
+def _is_outdated(now: Mapping[str, Any]) -> bool:
+    """Whether what runs is another release, other than being damaged."""
+    acting = _acting(now).values()
+    return bool(now.get("containers")) and any(
+        entry["cause"] == "version" and entry["action"] != "remove" for entry in acting
+    )
+
+
+def _decision(kind: str, colour: str, before: str, why: str) -> dict[str, Any]:
+    return {"kind": kind, "colour": colour, "before": before, "why": why}
 
 
 class FilterModule:

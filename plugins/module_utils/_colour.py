@@ -20,9 +20,9 @@ def parse_map(text: str) -> str | None:
     return None
 
 
-def render_map(colour: str) -> str:
-    """The map file for a colour."""
-    return f"{KEY} {colour}\n"
+def render_map(colour: str | None) -> str:
+    """The map file for a colour, or for none: HAProxy does not start without the file."""
+    return f"{KEY} {colour}\n" if colour else "# No release was switched to yet.\n"
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,16 @@ class Decision:
     """What serves, what should, and what has to be written for it."""
 
     before: str | None
-    after: str
+    after: str | None
     # The file says something else than what serves: to be written before anything can make HAProxy read it.
     repair: bool
 
     @property
     def switches(self) -> bool:
-        return self.before is not None and self.before != self.after
+        return self.before != self.after
 
 
-def decide(file: str | None, runtime: str | None, wanted: str | None, initial: str) -> Decision:
+def decide(file: str | None, runtime: str | None, wanted: str | None) -> Decision:
     """What serves is what HAProxy has in memory; the file counts only while HAProxy does not run."""
     before = file if runtime is None else runtime
-    after = wanted or before or initial
-    return Decision(before=before, after=after, repair=runtime is not None and file != runtime)
+    return Decision(before=before, after=wanted or before, repair=runtime is not None and file != runtime)

@@ -41,6 +41,7 @@ POLL_SECONDS = 0.1
 class Seen:
     """The proxy as it is: `runtime` and `servers` are HAProxy's own words, None and empty while it does not run."""
 
+    has_file: bool
     file: str | None
     runtime: str | None
     running: bool
@@ -59,12 +60,13 @@ class Proxy:
 
     def read(self) -> Seen:
         """One look: two small files and one connection."""
-        text = (self.directory.read(MAP_FILE) or b"").decode()
+        text = self.directory.read(MAP_FILE)
         answer = self.admin.ask(f"show map {MAP_NAME}", "show servers state")
         entries, mark, servers = (answer or "").partition("# be_id")
         # In memory each entry is preceded by its address.
         runtime = parse_map("\n".join(line.partition(" ")[2] for line in entries.splitlines()))
-        return Seen(parse_map(text), runtime, answer is not None, haproxy.parse_servers(mark + servers))
+        file = parse_map((text or b"").decode())
+        return Seen(text is not None, file, runtime, answer is not None, haproxy.parse_servers(mark + servers))
 
     def maintenance(self) -> set[tuple[str, str]]:
         """Backend and server of those that the state file holds in maintenance."""
@@ -82,12 +84,13 @@ class Proxy:
         while late := haproxy.not_ready(self.read().servers, colour):
             if self.clock() >= deadline:
                 raise PlatformError(
-                    f"{colour} was not switched to, {serving} goes on serving: after {timeout:g} s {', '.join(late)}",
+                    f"{colour} was not switched to, {f'{serving} goes on serving' if serving else 'nothing serves'}:"
+                    f" after {timeout:g} s {', '.join(late)}",
                     "Look at the containers of these servers and at the health path of their route.",
                 )
             self.sleep(POLL_SECONDS)
 
-    def write_map(self, colour: str) -> None:
+    def write_map(self, colour: str | None) -> None:
         self.directory.ensure(ManagedDirectory("maps", 0o755, 0, 0))
         self.directory.write(ManagedFile(MAP_FILE, render_map(colour).encode(), 0o644, 0, 0))
 
@@ -127,7 +130,7 @@ class Plan:
 
 
 def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Plan:
-    decision = decide(seen.file, seen.runtime, options["colour"], options["initial"])
+    decision = decide(seen.file, seen.runtime, options["colour"])
     wanted = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
     there = {(s.backend, s.name) for s in seen.servers}
     down = {(s.backend, s.name) for s in seen.servers if not wanted.get(s, s.state != "maintenance")}
@@ -135,14 +138,14 @@ def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Pla
         decision=decision,
         ready=[s for s, ready in wanted.items() if ready and s.state in ("maintenance", "drain")],
         rest=[s for s, ready in wanted.items() if not ready and s.state != "maintenance"],
-        write_map=seen.file != decision.after or (seen.running and seen.runtime != decision.after),
+        write_map=not seen.has_file or seen.file != decision.after or (seen.running and seen.runtime != decision.after),
         write_state=seen.running and down != kept & there,
     )
 
 
 def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> None:
     """Stop before anything is changed where the wish cannot be fulfilled."""
-    if not seen.running and seen.file is not None and decision.switches:
+    if not seen.running and decision.switches:
         raise PlatformError(
             f"HAProxy does not run, so {decision.after} cannot be checked before it serves",
             "Start the proxy (role lastro.platform.proxy), then switch.",
@@ -172,13 +175,13 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
     if decision.repair and seen.runtime is not None:
         proxy.write_map(seen.runtime)
     proxy.set_states(todo.ready, "ready")
-    if decision.switches:
+    if decision.after and decision.switches:
         # Slots of the new colour that stay empty: nobody uses them yet, and nobody waits for them.
         proxy.set_states([s for s in todo.rest if s.backend.endswith(f"_{decision.after}")], "maint")
         proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
     if todo.write_map:
         proxy.write_map(decision.after)
-        if seen.running and seen.runtime != decision.after:
+        if decision.after and seen.running and seen.runtime != decision.after:
             proxy.set_map(decision.after, present=seen.runtime is not None)
     proxy.set_states(todo.rest, "maint")
     if todo.write_state or todo.ready or todo.rest:

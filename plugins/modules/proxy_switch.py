@@ -10,8 +10,9 @@ short_description: Choose the colour the proxy serves, and which of its servers 
 version_added: 0.1.0
 description:
   - The only writer of the proxy's colour map. It runs on the proxy host and speaks to HAProxy's admin socket.
-  - Without O(colour) it only brings things in order. The map is created when missing; where the map file and what HAProxy has
-    in memory differ (a run was killed in between), memory is what serves and is written to the file.
+  - Without O(colour) it only brings things in order. A map that is missing is created without a colour, so nothing is served before a
+    first switch; where the map file and what HAProxy has in memory differ (a run was killed in between), memory is what serves and is
+    written to the file.
   - A switch sets servers ready, waits until HAProxy's own checks find each ready server of the new colour up, writes the
     map file, then HAProxy's memory (that of workers still finishing after a reload, too), reads it back, and only then
     puts servers into maintenance. If the servers do not come up, nothing was switched and the module fails.
@@ -37,11 +38,6 @@ options:
     description: The colour to serve. What serves is kept when not given.
     type: str
     choices: [blue, green]
-  initial:
-    description: The colour of a map that is created.
-    type: str
-    choices: [blue, green]
-    default: blue
   slots:
     description:
       - How many slots are ready, counted from the first, as colour → service → number, on each host. The others of that service
@@ -127,7 +123,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 active:
-  description: The colour served before and after. C(before) is null where there was none.
+  description: The colour served before and after, null where there is none.
   type: dict
   returned: success
   sample: {before: blue, after: green}
@@ -174,7 +170,6 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "colour": {"type": "str", "choices": list(COLOURS)},
-            "initial": {"type": "str", "choices": list(COLOURS), "default": "blue"},
             "slots": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "float", "default": 10},

@@ -111,6 +111,12 @@ def test_another_release_reaches_the_fleet(fleet: Fleet) -> None:
     assert fleet.get("/version") == {"release": "two"}
 
 
+def test_a_part_of_the_inventory_is_refused(fleet: Fleet) -> None:
+    said = refused(fleet, "--limit", "app1")
+    assert set(said) == {"app1"}
+    assert "--limit leaves out data1, edge1. Leave --limit off" in said["app1"]
+
+
 def test_a_host_without_python_is_refused(fleet: Fleet) -> None:
     app = fleet.lab.host("app1")
     python = app.run("readlink", "-f", "/usr/bin/python3").stdout.strip()

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils._colour import parse_map, render_map
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
 
 from tests.integration.proxy_stand import Slot, Stand, wait_for
@@ -105,7 +106,6 @@ def test_doing_nothing_is_cheap(proxy: Stand) -> None:
     options = {
         "directory": str(proxy.directory),
         "colour": "blue",
-        "initial": "blue",
         "slots": {"blue": {"web": 2}},
         "hosts": [],
         "wait_timeout": 10.0,
@@ -130,6 +130,23 @@ def test_a_colour_that_is_not_up_is_refused(proxy: Stand) -> None:
     assert "blue goes on serving" in result["msg"]
     assert proxy.file() == "active blue\n"
     assert proxy.get()[1].startswith("blue")
+
+
+def test_nothing_is_served_before_a_first_switch(proxy: Stand) -> None:
+    proxy.admin.ask(f"del map {MAP} active")
+    (proxy.directory / "maps" / "colour.map").write_text(render_map(None))
+    assert not proxy.switch()["changed"]
+    slot = proxy.slots["green", 1]
+    slot.stop()
+    try:
+        refused = proxy.switch("green", wait_timeout=1.5)
+        assert "green was not switched to, nothing serves: after 1.5 s web_green/here-1" in refused["msg"]
+        assert (proxy.get()[0], proxy.get()[2]["x-lastro-proxy"]) == (503, "no-backend")
+    finally:
+        proxy.slots["green", 1] = Slot(slot.name, proxy.ports["green"][1])
+    switched = proxy.switch("blue")
+    assert switched["active"] == {"before": None, "after": "blue"}
+    assert (proxy.get()[0], proxy.file()) == (200, "active blue\n")
 
 
 def test_a_slot_that_stays_empty_is_not_waited_for(proxy: Stand) -> None:
@@ -328,11 +345,11 @@ def test_without_haproxy_only_the_file_is_written(tmp_path: Path) -> None:
     assert (checked["changed"], checked["running"], checked["active"]) == (
         True,
         False,
-        {"before": None, "after": "blue"},
+        {"before": None, "after": None},
     )
     assert not (tmp_path / "proxy").exists()
     assert run_module("proxy_switch", empty)["changed"]
-    assert (tmp_path / "proxy" / "maps" / "colour.map").read_text() == "active blue\n"
+    assert parse_map((tmp_path / "proxy" / "maps" / "colour.map").read_text()) is None
     assert not run_module("proxy_switch", empty)["changed"]
     switched = run_module("proxy_switch", {**empty, "colour": "green"})
     assert "HAProxy does not run" in switched["msg"]

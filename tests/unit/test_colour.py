@@ -22,14 +22,15 @@ def test_parse_map(text: str, colour: str | None) -> None:
 
 def test_what_is_written_is_read() -> None:
     assert parse_map(render_map("green")) == "green"
+    assert parse_map(render_map(None)) is None
 
 
 @pytest.mark.parametrize(
     ("file", "runtime", "wanted", "before", "after", "repair", "switches"),
     [
-        # Nothing there yet: the first colour is no switch.
-        (None, None, None, None, "blue", False, False),
-        (None, None, "green", None, "green", False, False),
+        # Nothing there yet: nothing is served before a first switch.
+        (None, None, None, None, None, False, False),
+        (None, None, "green", None, "green", False, True),
         # HAProxy does not run: the file counts.
         ("green", None, None, "green", "green", False, False),
         ("green", None, "blue", "green", "blue", False, True),
@@ -52,9 +53,9 @@ def test_decide(
     runtime: str | None,
     wanted: str | None,
     before: str | None,
-    after: str,
+    after: str | None,
     repair: bool,
     switches: bool,
 ) -> None:
-    decision = decide(file, runtime, wanted, initial="blue")
+    decision = decide(file, runtime, wanted)
     assert (decision.before, decision.after, decision.repair, decision.switches) == (before, after, repair, switches)

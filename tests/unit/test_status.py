@@ -187,47 +187,53 @@ def now(*actions: tuple[str, str], containers: bool = True, files: list[str] | N
     return {"services": services, "containers": [{}] if containers else [], "files": files or []}
 
 
+RELEASE, REPAIR, NOTHING = now(("recreate", "version")), now(("start", "damage")), now(("none", ""))
+EMPTY = now(("create", "damage"), containers=False)
+
+
 @pytest.mark.parametrize(
-    ("found", "kind", "colour"),
+    ("found", "serving", "kind", "colour", "before"),
     [
-        (now(("create", "damage"), containers=False), "release", "blue"),
-        (now(("none", "")), "none", "blue"),
-        (now(("none", ""), ("recreate", "version")), "release", "green"),
-        (now(("start", "damage")), "repair", "blue"),
-        (now(("create", "damage"), ("recreate", "version")), "release", "green"),
-        (now(("remove", "version")), "repair", "blue"),
-        (now(("none", ""), files=["compose.yaml"]), "repair", "blue"),
+        # The first release, and every try of it: nothing is served until one was switched to.
+        (EMPTY, "", "release", "blue", ""),
+        (NOTHING, "", "release", "blue", ""),
+        # All of what is served was lost: it comes back as the other colour, which is proven before it serves.
+        (EMPTY, "blue", "release", "green", ""),
+        (EMPTY, "green", "release", "blue", ""),
+        (NOTHING, "blue", "none", "blue", "blue"),
+        (now(("none", ""), ("recreate", "version")), "blue", "release", "green", "blue"),
+        (REPAIR, "blue", "repair", "blue", "blue"),
+        (now(("create", "damage"), ("recreate", "version")), "blue", "release", "green", "blue"),
+        (now(("remove", "version")), "blue", "repair", "blue", "blue"),
+        (now(("none", ""), files=["compose.yaml"]), "blue", "repair", "blue", "blue"),
     ],
 )
-def test_what_a_deploy_decides(found: dict[str, Any], kind: str, colour: str) -> None:
-    decision = release_decision(found, "blue")
-    assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, bool(found["containers"]))
-
-
-RELEASE, REPAIR, NOTHING = now(("recreate", "version")), now(("start", "damage")), now(("none", ""))
-EMPTY = {"services": {"web-1": {"action": "create", "why": "missing", "cause": "damage"}}, "containers": []}
+def test_what_a_deploy_decides(found: dict[str, Any], serving: str, kind: str, colour: str, before: str) -> None:
+    decision = release_decision(found, serving)
+    assert (decision["kind"], decision["colour"], decision["before"]) == (kind, colour, before)
 
 
 @pytest.mark.parametrize(
-    ("own", "fleet", "kind", "colour", "serving"),
+    ("own", "fleet", "kind", "colour", "before"),
     [
-        (RELEASE, [RELEASE, RELEASE], "release", "green", True),
+        (RELEASE, [RELEASE, RELEASE], "release", "green", "blue"),
         # What another host needs is switched to here, too.
-        (NOTHING, [NOTHING, RELEASE], "release", "green", True),
-        (REPAIR, [RELEASE, REPAIR], "release", "green", True),
+        (NOTHING, [NOTHING, RELEASE], "release", "green", "blue"),
+        (REPAIR, [RELEASE, REPAIR], "release", "green", "blue"),
         # A host that joins must not start in the colour that serves: the proxy would send to a release it was not switched to.
-        (EMPTY, [RELEASE, EMPTY], "release", "green", True),
-        (EMPTY, [NOTHING, EMPTY], "release", "blue", False),
-        (NOTHING, [NOTHING, EMPTY], "none", "blue", True),
-        (EMPTY, [EMPTY, EMPTY], "release", "blue", False),
-        (NOTHING, [NOTHING, REPAIR], "none", "blue", True),
+        (EMPTY, [RELEASE, EMPTY], "release", "green", "blue"),
+        # It joins the release that serves.
+        (EMPTY, [NOTHING, EMPTY], "release", "blue", "blue"),
+        (NOTHING, [NOTHING, EMPTY], "none", "blue", "blue"),
+        (EMPTY, [EMPTY, EMPTY], "release", "green", ""),
+        (NOTHING, [NOTHING, REPAIR], "none", "blue", "blue"),
     ],
 )
 def test_one_colour_is_released_on_the_whole_fleet(
-    own: dict[str, Any], fleet: list[dict[str, Any]], kind: str, colour: str, serving: bool
+    own: dict[str, Any], fleet: list[dict[str, Any]], kind: str, colour: str, before: str
 ) -> None:
     decision = release_decision(own, "blue", fleet)
-    assert (decision["kind"], decision["colour"], decision["serving"]) == (kind, colour, serving)
+    assert (decision["kind"], decision["colour"], decision["before"]) == (kind, colour, before)
 
 
 @pytest.mark.parametrize(
