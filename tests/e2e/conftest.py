@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fresh machine for the main job: bare Debian with Python, git and make, and a clone of the working tree."""
+"""A fresh machine for the first deploy: bare Debian with Python, git and make, and a clone of the working tree."""
 
 from __future__ import annotations
 

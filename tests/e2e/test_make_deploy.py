@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on a machine that has never seen it: two commands, then everything that happens to a platform in its first day.
+"""`make deploy` on a machine that has never seen the platform: the first run, then everything that happens to a platform in its first day.
 
 The tests run in the order of this file, each on what the one before left.
 """
