@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.artefacts.build import tracked
 from tests.lab import host as lab
 from tests.lab.image import Variant
 from tests.support import REPOSITORY, random_name
@@ -46,13 +47,8 @@ class Machine:
         )
 
     def copy_clone(self, target: str) -> None:
-        """What git would give a new user, with what is not committed yet."""
-        files = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--exclude=/.venv", "-z"],
-            cwd=REPOSITORY,
-            check=True,
-            capture_output=True,
-        ).stdout
+        """What git would give a new user, with changes that are not committed yet; a file that nobody added is missing."""
+        files = "\0".join(sorted(tracked())).encode()
         tar = subprocess.Popen(
             ["tar", "--create", "--null", "--files-from=-", "--ignore-failed-read"],
             cwd=REPOSITORY,
