@@ -5,15 +5,16 @@ ENVIRONMENT ?= dev
 INVENTORY := inventories/$(ENVIRONMENT)
 BIN := .venv/bin
 # Whoever is not root needs sudo for the machine's own deploys: the playbooks become root by themselves.
+# With a sudo that asks for a password: ARGUMENTS=--ask-become-pass
 RELEASE ?=
-ARGUMENTS := $(if $(RELEASE),-e app_release=$(RELEASE))
-PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(ARGUMENTS)
+ARGUMENTS ?=
+PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
 .PHONY: help deploy promote prune status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .venv/.complete: requirements.lock scripts/bootstrap
 	@scripts/bootstrap

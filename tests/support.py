@@ -1,15 +1,19 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests share: running a module for real, names that cannot collide."""
+"""What tests share: running a module for real, names and ports that cannot collide, waiting."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,25 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def random_name(prefix: str = "lt-") -> str:
     """A name for a container, project, network or volume that no other test run has."""
     return f"{prefix}{secrets.token_hex(4)}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback where nothing listens, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def eventually(
+    condition: Callable[[], bool], what: str, seconds: float = 30, evidence: Callable[[], str] = str
+) -> None:
+    """Wait for a condition; `evidence` is asked for when it did not come about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{evidence()}"
+        time.sleep(0.05)
 
 
 def run_module(name: str, args: dict[str, Any], check: bool = False, diff: bool = False) -> dict[str, Any]:

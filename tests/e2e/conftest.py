@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fresh machine for the main job: bare Debian with Python, git and make, and a clone of the working tree."""
+"""A fresh machine for the first deploy: bare Debian with Python, git and make, and a clone of the working tree."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.artefacts.build import tracked
 from tests.lab import host as lab
 from tests.lab.image import Variant
 from tests.support import REPOSITORY, random_name
@@ -46,13 +47,8 @@ class Machine:
         )
 
     def copy_clone(self, target: str) -> None:
-        """What git would give a new user, with what is not committed yet."""
-        files = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--exclude=/.venv", "-z"],
-            cwd=REPOSITORY,
-            check=True,
-            capture_output=True,
-        ).stdout
+        """What git would give a new user, with changes that are not committed yet; a file that nobody added is missing."""
+        files = "\0".join(sorted(tracked())).encode()
         tar = subprocess.Popen(
             ["tar", "--create", "--null", "--files-from=-", "--ignore-failed-read"],
             cwd=REPOSITORY,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job on a machine that has never seen it: two commands, then everything that happens to a platform in its first day.
+"""`make deploy` on a machine that has never seen the platform: the first run, then everything that happens to a platform in its first day.
 
 The tests run in the order of this file, each on what the one before left.
 """
@@ -19,6 +19,8 @@ RATE = 150
 PLAY = ".venv/bin/ansible-playbook playbooks/deploy.yml -i inventories/dev"
 # What the last of the killed runs brought, and what serves from then on.
 RELEASE = "stop"
+SOURCE = "examples/reference_app/reference_app/web.py"
+BUILD_SECONDS = 10
 
 
 def recap(output: str) -> dict[str, int]:
@@ -72,6 +74,24 @@ def test_check_afterwards_by_the_name_of_the_collection_reports_no_change(machin
     assert recap(done.stdout)["changed"] == 0, done.stdout[-3000:]
 
 
+def test_an_edit_is_deployed_without_a_name(machine: Machine) -> None:
+    before = machine.get("/version")
+    line = 'return {"release": settings.release'
+    machine.run(f"cp -p {SOURCE} /tmp/source && sed -i 's/{line}}}/{line}, \"edited\": True}}/' {SOURCE}")
+    try:
+        output = machine.run("make deploy")
+    finally:
+        # What follows releases what every other clone holds.
+        machine.run(f"cp -p /tmp/source {SOURCE}")
+    after = machine.get("/version")
+    assert after["edited"] is True
+    assert re.fullmatch(r"dev-[0-9a-f]{12}", after["release"])
+    assert after["release"] != before["release"]
+    built = re.findall(rf"^dev: \S+:{after['release']} +(\d+) s  done$", output, re.MULTILINE)
+    assert len(built) == 1, output[-3000:]
+    assert int(built[0]) <= BUILD_SECONDS
+
+
 def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None:
     machine.run(
         f"nohup python3 tests/load.py http://127.0.0.1:8080/version {RATE} 240 >/tmp/load.json 2>/tmp/load.err & echo $! >/tmp/load.pid"
@@ -79,12 +99,14 @@ def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None
     done = machine.play("-e app_release=one")
     assert done.returncode == 0, done.stdout[-4000:]
     assert machine.get("/version") == {"release": "one"}
+    machine.run("kill -0 $(cat /tmp/load.pid)")
     machine.run(
         "kill $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done", timeout=60
     )
     load = json.loads(machine.run("cat /tmp/load.json"))
     assert load["requests"] > 10 * RATE, load
     assert load["failed"] == 0, load
+    assert load["rate"] >= 0.9 * RATE, load
     assert len(load["answers"]) == 2, load
 
 

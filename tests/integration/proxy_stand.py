@@ -7,18 +7,17 @@ import http.client
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import docker
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
 
-from tests.support import REPOSITORY, random_name, run_module
+from tests.support import REPOSITORY, eventually, free_ports, random_name, run_module
 
 
 class Slot(http.server.ThreadingHTTPServer):
@@ -62,14 +61,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *args: Any) -> None: ...
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Stand:
@@ -163,8 +154,5 @@ class Stand:
         wait_for(lambda: set(self.states().values()) == {"up"})
 
 
-def wait_for(condition: Any, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    eventually(condition, "what the proxy was waited for", seconds)

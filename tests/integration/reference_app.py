@@ -10,13 +10,11 @@ import json
 import os
 import secrets
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import random_name
+from tests.support import eventually, random_name
 
 APP = Path(__file__).resolve().parents[2] / "examples" / "reference_app"
 PYTHON_IMAGE = os.environ.get("LASTRO_PYTHON_IMAGE", "lastro/python:3.13")
@@ -30,16 +28,6 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
     if check and done.returncode:
         raise AssertionError(f"docker {' '.join(arguments)}: {done.stdout}{done.stderr}")
     return done
-
-
-def eventually(
-    condition: Callable[[], bool], what: str, seconds: float = 30, evidence: Callable[[], str] = str
-) -> None:
-    """Wait for a condition; `evidence` is asked for when it did not come about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{evidence()}"
-        time.sleep(0.1)
 
 
 @dataclass

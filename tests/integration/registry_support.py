@@ -9,7 +9,6 @@ import base64
 import http.server
 import ipaddress
 import shutil
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +20,8 @@ import yaml
 from ansible_collections.lastro.platform.plugins.filter.htpasswd import htpasswd
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import CERTIFICATES, Access
 
-from tests.integration.images_support import ENGINE, catalogue, wait_for
-from tests.support import random_name, run_module
+from tests.integration.images_support import ENGINE, catalogue
+from tests.support import eventually, free_ports, random_name, run_module
 
 IMAGE = "lastro/registry:2.8"
 PASSWORD = "registry-test-only-58d1f0"
@@ -116,7 +115,9 @@ def _running(folder: Path, files: dict[str, str], host: str) -> Iterator[str]:
         ENGINE.post(f"/containers/{container}/start")
         ports = ENGINE.get(f"/containers/{container}/json")["NetworkSettings"]["Ports"]
         address = f"{host}:{ports['5000/tcp'][0]['HostPort']}"
-        wait_for(lambda: "listening on" in ENGINE.logs(container))
+        eventually(
+            lambda: "listening on" in ENGINE.logs(container), "the registry listens", 20, lambda: ENGINE.logs(container)
+        )
         yield address
     finally:
         ENGINE.delete(f"/containers/{container}", force=1)
@@ -196,6 +197,4 @@ def wants_token(kind: str) -> Answer:
 
 def closed_port() -> str:
     """An address where nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"

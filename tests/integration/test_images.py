@@ -25,12 +25,10 @@ from tests.integration.images_support import (
     catalogue,
     image_of,
     recipe,
-    remove_images,
     started,
-    wait_for,
 )
 from tests.integration.registry_support import closed_port, have_image, plain_registry
-from tests.support import REPOSITORY, random_name, run_module
+from tests.support import REPOSITORY, eventually, run_module
 
 # Everything the module's options default to, as the module itself would see it.
 DEFAULTS: dict[str, Any] = {
@@ -45,21 +43,15 @@ DEFAULTS: dict[str, Any] = {
 
 Run = Callable[..., dict[str, Any]]
 
+# What the images of the tests stand on.
+pytestmark = pytest.mark.usefixtures("base")
+
 
 @pytest.fixture(scope="session")
-def base() -> str:
+def base() -> None:
     """The image every other one stands on; made by the module itself where this machine has none."""
     result = run_module("images", {"images": catalogue(), "only": ["lastro/base:trixie"]})
     assert not result.get("failed"), result
-    return "lastro/base:trixie"
-
-
-@pytest.fixture
-def prefix(base: str) -> Iterator[str]:
-    """A name space for the images of one test, emptied afterwards."""
-    name = random_name()
-    yield name
-    remove_images(name)
 
 
 @pytest.fixture
@@ -141,7 +133,7 @@ def test_a_killed_build_leaves_no_name_and_is_repaired(prefix: str, run: Run, tm
     images = [recipe(f"{prefix}/a:1", "RUN echo begun && sleep 4", "RUN echo done > /done")]
     progress = tmp_path / "progress"
     with started(images, tmp_path / "work", progress):
-        wait_for(lambda: progress.exists() and "step 3/5" in progress.read_text())
+        eventually(lambda: progress.exists() and "step 3/5" in progress.read_text(), "the third step", 20)
     assert image_of(f"{prefix}/a:1") is None
     assert list((tmp_path / "work").glob("run-*")), "the test killed it too late"
     assert actions(run(images)) == {"a:1": "build"}
@@ -159,9 +151,9 @@ def test_a_killed_bootstrap_leaves_no_process_and_no_mount(prefix: str, run: Run
         return [line for line in done.stdout.splitlines() if str(work) in line]
 
     with started(images, work, tmp_path / "progress"):
-        wait_for(lambda: any(path.is_dir() for path in work.glob("run-*/mmdebstrap.*")))
+        eventually(lambda: any(path.is_dir() for path in work.glob("run-*/mmdebstrap.*")), "mmdebstrap works", 20)
         assert descendants()
-    wait_for(lambda: not descendants(), 5)
+    eventually(lambda: not descendants(), "no process is left", 5)
     assert str(work) not in Path("/proc/self/mountinfo").read_text()
     assert run([recipe(f"{prefix}/a:1", "LABEL a=b")])["changed"] is True
     assert list(work.glob("run-*")) == [], "the killed run's files are gone"

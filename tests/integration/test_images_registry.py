@@ -50,14 +50,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
 
 
 @pytest.fixture
-def prefix() -> Iterator[str]:
-    """A name space for the images of one test, emptied afterwards."""
-    name = random_name()
-    yield name
-    remove_images(name)
-
-
-@pytest.fixture
 def run(tmp_path: Path, registry: Access) -> Run:
     """The module, as a host of stage or prod calls it."""
 

@@ -25,7 +25,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._image_registry im
 
 from tests.integration.images_support import ENGINE, image_of, recipe, remove_images
 from tests.integration.registry_support import PASSWORD, forget, have_image, options, pretender, says, tls_registry
-from tests.support import REPOSITORY, random_name, run_module
+from tests.support import REPOSITORY, run_module
 
 Promote = Callable[..., dict[str, Any]]
 
@@ -37,13 +37,6 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Acces
     folders = tmp_path_factory.mktemp("stage"), tmp_path_factory.mktemp("prod")
     with tls_registry(folders[0]) as stage, tls_registry(folders[1]) as prod:
         yield stage, prod
-
-
-@pytest.fixture
-def prefix() -> Iterator[str]:
-    name = random_name()
-    yield name
-    remove_images(name)
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ def registry(tmp_path: Path) -> Iterator[Access]:
         yield access
 
 
-@pytest.fixture
-def prefix() -> Iterator[str]:
-    name = random_name()
-    yield name
-    remove_images(name)
-
-
 def container_of(access: Access) -> str:
     port = int(access.address.rpartition(":")[2])
     [found] = [c for c in ENGINE.get("/containers/json") if port in [p.get("PublicPort") for p in c["Ports"]]]

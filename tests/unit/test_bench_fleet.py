@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.proof import controller, hosts, hosts_page
+from tests.proof import controller, fleet, hosts, hosts_page
 from tests.proof.controller import Process
 
 LISTING = {
@@ -76,6 +76,35 @@ def test_it_holds_while_twice_the_hosts_cost_less_than_twice_the_time(sizes: lis
     assert hosts.holds(sizes) is good
 
 
+def proved(**differs: Any) -> dict[str, Any]:
+    return {
+        "seconds": {"lab_up": 60.0, "first_deploy": 170.0},
+        "nothing_to_do_seconds": {"median": 25.0, "runs": [24.0, 25.0, 60.0]},
+        "changes_with_nothing_to_do": 0,
+        "open_to_strangers": {"proxy1": [22, 80, 443], "app1": [22]},
+        "batches_of_one_host": {"holds": True},
+        "a_host_that_is_off_stops_the_run": {"proxy1": True, "app1": True},
+        **differs,
+    }
+
+
+@pytest.mark.parametrize(
+    ("differs", "good"),
+    [
+        ({}, True),
+        ({"seconds": {"lab_up": 60.1}}, False),
+        ({"nothing_to_do_seconds": {"median": 25.1}}, False),
+        ({"changes_with_nothing_to_do": 1}, False),
+        ({"open_to_strangers": {"proxy1": [22, 80, 443], "app1": [22, 8080]}}, False),
+        ({"open_to_strangers": {"proxy1": [22, 80], "app1": [22]}}, False),
+        ({"batches_of_one_host": {"holds": False}}, False),
+        ({"a_host_that_is_off_stops_the_run": {"proxy1": True, "app1": False}}, False),
+    ],
+)
+def test_the_fleet_s_proof_holds_within_its_bars(differs: dict[str, Any], good: bool) -> None:
+    assert fleet.holds(proved(**differs)) is good
+
+
 def test_tasks_are_counted_once_and_for_each_host() -> None:
     assert controller.tasks(OUTPUT) == {"tasks": 2, "tasks_on_all_hosts": 43}
 
@@ -113,8 +142,10 @@ def test_memory_is_that_of_all_processes_at_their_peak(tmp_path: Path) -> None:
 
 def test_work_is_that_of_processes_that_ended_and_the_machine_s_cpus_show_it() -> None:
     before = controller.cpu_seconds()
-    work = "import time\nwhile time.process_time() < 1: pass"
-    with subprocess.Popen([sys.executable, "-c", work]):
+    work = "import time\nprint(flush=True)\nwhile time.process_time() < 1: pass"
+    with subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout
+        worker.stdout.readline()  # it is at work from here on
         assert controller.cpus_busy(0.5) > 0.3
     assert 0.9 < controller.cpu_seconds() - before < 1.5
 
