@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import subprocess
@@ -16,78 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 
+from tests.integration.stack_support import ENGINE, IMAGE, Lab, settled
 from tests.support import random_name, run_module
-
-IMAGE = "lastro/base:trixie"
-ENGINE = Engine()
-# Stays up, and writes down every SIGUSR2 it gets: what a program that reloads looks like.
-LOOP = 'trap "cat /config/live >> /state/reloads" USR2; trap "exit 0" TERM; while :; do sleep 0.1 & wait $!; done'
-
-
-class Lab:
-    """One stack of two services, and the arguments that describe it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.project = random_name()
-        self.directory = directory / "stack"
-        self.reset()
-
-    def reset(self) -> None:
-        """Describe the stack as every test finds it."""
-        service = {
-            "image": IMAGE,
-            "command": ["sh", "-c", LOOP],
-            "restart": "unless-stopped",
-            "stop_grace_period": "2s",
-            "healthcheck": {"test": ["CMD", "true"], "interval": "500ms"},
-        }
-        self.args: dict[str, Any] = {
-            "project": self.project,
-            "directory": str(self.directory),
-            "compose": {
-                "services": {
-                    "web": {
-                        **service,
-                        "depends_on": {"data": {"condition": "service_healthy"}},
-                        "volumes": ["./config:/config:ro", "./state:/state"],
-                        "environment": {"PRICE": "5$abc ${HOME}"},
-                        "x-platform": {"reload": [{"files": ["config/live"], "signal": "USR2"}]},
-                    },
-                    "data": {**service, "volumes": ["data:/data"]},
-                },
-                "volumes": {"data": {"name": f"{self.project}_data"}},
-            },
-            "files": [
-                {"path": "config/fixed", "content": "one\n"},
-                {"path": "config/live", "content": "one\n"},
-            ],
-            "directories": [{"path": "state", "mode": "0777"}],
-            "wait_timeout": 30,
-        }
-
-    def run(self, check: bool = False, **changes: Any) -> dict[str, Any]:
-        return run_module("stack", {**self.args, **changes}, check=check, diff=True)
-
-    def remove(self) -> None:
-        gone = run_module("stack", {**self.args, "state": "absent", "remove_volumes": True})
-        assert not gone.get("failed"), gone
-
-    def changed(self) -> dict[str, Any]:
-        """A copy of the arguments, to be changed by a test."""
-        return copy.deepcopy(self.args)
-
-    def containers(self) -> dict[str, str]:
-        """Container IDs by service."""
-        found = ENGINE.get(
-            "/containers/json", all="true", filters={"label": [f"com.docker.compose.project={self.project}"]}
-        )
-        return {entry["Labels"]["com.docker.compose.service"]: entry["Id"] for entry in found}
-
-    def inspect(self, service: str) -> dict[str, Any]:
-        found: dict[str, Any] = ENGINE.get(f"/containers/{self.containers()[service]}/json")
-        return found
 
 
 @pytest.fixture
@@ -114,34 +44,12 @@ def running(shared: Lab) -> Lab:
     return shared
 
 
-def settled(lab: Lab) -> None:
-    """A run without anything to do, which is what must follow every repair."""
-    again = lab.run()
-    assert again["changed"] is False, again
-
-
 def test_check_mode_on_nothing_says_what_would_come_and_makes_nothing(lab: Lab) -> None:
     told = lab.run(check=True)
     assert told["changed"]
     assert {name: entry["action"] for name, entry in told["services"].items()} == {"web": "create", "data": "create"}
     assert not lab.directory.exists()
     assert lab.containers() == {}
-
-
-def test_check_mode_needs_no_engine(lab: Lab) -> None:
-    told = lab.run(check=True, engine="/nonexistent/docker.sock")
-    assert told["services"]["web"]["action"] == "create"
-
-
-@pytest.mark.parametrize("state", ["stopped", "absent"])
-def test_without_an_engine_nothing_is_left_to_stop(lab: Lab, state: str) -> None:
-    assert lab.run(engine="/nonexistent/docker.sock", state=state)["changed"] is False
-
-
-def test_a_missing_engine_is_named_with_the_cure(lab: Lab) -> None:
-    failed = lab.run(engine="/nonexistent/docker.sock")
-    assert failed["failed"]
-    assert "lastro.platform.docker" in failed["msg"]
 
 
 def test_first_run_creates_second_does_nothing_in_no_time(lab: Lab) -> None:
@@ -412,65 +320,6 @@ def test_secrets_show_nowhere(lab: Lab) -> None:
     assert secret not in (lab.directory / "compose.yaml").read_text() + (lab.directory / ".stack.json").read_text()
 
 
-def test_a_service_that_never_gets_healthy_is_explained(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    web["command"] = ["sh", "-c", "echo the reason; sleep 60"]
-    web["healthcheck"] = {"test": ["CMD-SHELL", "echo not today; exit 3"], "interval": "500ms", "retries": 2}
-    failed = lab.run()
-    assert failed["failed"]
-    for part in ("Service web", "unhealthy", "exit 3", "not today", "the reason"):
-        assert part in failed["msg"], failed["msg"]
-
-
-def test_a_service_that_ends_at_once_is_explained(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    web.update(command=["sh", "-c", "echo broken config; exit 7"], restart="no")
-    failed = lab.run()
-    for part in ("Service web", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-
-
-def test_a_service_that_ends_again_and_again_is_not_waited_for_to_the_end(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    web.update(command=["sh", "-c", "echo broken config; exit 7"])
-    failed = lab.run(wait_timeout=120)
-    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-
-
-def test_a_service_that_waits_for_its_neighbour_by_ending_is_given_its_time(lab: Lab) -> None:
-    web, data = (lab.args["compose"]["services"][name] for name in ("web", "data"))
-    del web["depends_on"]
-    web.update(
-        command=["sh", "-c", f"test -e /data/ready || exit 7; {LOOP}"],
-        volumes=[*web["volumes"], "data:/data"],
-        healthcheck={"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s"},
-    )
-    data["command"] = ["sh", "-c", f"sleep 12; touch /data/ready; {LOOP}"]
-    data["healthcheck"] = {"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s", "retries": 30}
-    done = lab.run(wait_timeout=60)
-    assert done.get("changed"), done
-    assert lab.inspect("web")["RestartCount"] >= 6
-
-
-def test_a_service_without_a_health_check_has_to_stay(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    del web["healthcheck"]
-    web["command"] = ["sh", "-c", "sleep 0.3; echo broken config; exit 7"]
-    failed = lab.run(wait_timeout=30)
-    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-    web["command"] = ["sh", "-c", LOOP]
-    done = lab.run()
-    assert done.get("changed"), done
-
-
-def test_a_single_managed_file_is_never_mounted(lab: Lab) -> None:
-    lab.args["compose"]["services"]["web"]["volumes"].append("./config/live:/etc/live:ro")
-    failed = lab.run(check=True)
-    assert "single file config/live" in failed["msg"]
-
-
 def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
     assert running.run(state="stopped")["changed"]
     assert running.inspect("web")["State"]["Status"] == "exited"
@@ -483,24 +332,3 @@ def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
     assert running.run(state="absent", remove_volumes=True)["changed"]
     assert ENGINE.find(f"/volumes/{running.project}_data") is None
     assert not running.directory.exists()
-
-
-def test_a_run_that_is_killed_is_repaired_by_the_next(lab: Lab) -> None:
-    root = Path(__file__).resolve().parents[2]
-    for delay in (0.15, 0.4, 0.9):
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(root / "plugins/modules/stack.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(root / "collections")},
-        )
-        assert process.stdin
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": lab.args}).encode())
-        process.stdin.close()
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-        lab.args["files"][0]["content"] += "more\n"
-    done = lab.run()
-    assert not done.get("failed"), done
-    settled(lab)
