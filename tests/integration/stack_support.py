@@ -6,13 +6,22 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 
-from tests.support import random_name, run_module
+from tests.support import REPOSITORY, random_name, run_module
 
+MODULE = REPOSITORY / "plugins" / "modules" / "stack.py"
+# What a module needs of its environment when it is run by itself.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
 IMAGE = "lastro/base:trixie"
 ENGINE = Engine()
 # Stays up, and writes down every SIGUSR2 it gets: what a program that reloads looks like.
@@ -87,3 +96,43 @@ def settled(lab: Lab) -> None:
     """A run without anything to do, which is what must follow every repair."""
     again = lab.run()
     assert again["changed"] is False, again
+
+
+def killed(args: dict[str, Any], until: Callable[[], bool]) -> None:
+    """A run that is killed as soon as `until` says so."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(MODULE)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+    try:
+        assert process.stdin
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode())
+        process.stdin.close()
+        deadline = time.monotonic() + 30
+        while not until():
+            assert time.monotonic() < deadline, "it did not come to that"
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def programs(args: dict[str, Any], trace: Path, check: bool = False) -> str:
+    """What programs a run starts, written down by the interpreter itself."""
+    code = (
+        "import os, runpy, subprocess, sys\n"
+        "def hook(event, args):\n"
+        "    if event == 'subprocess.Popen': open(os.environ['TRACE'], 'a').write(str(args[0]) + '\\n')\n"
+        "sys.addaudithook(hook)\n"
+        "runpy.run_path(os.environ['MODULE'], run_name='__main__')\n"
+    )
+    trace.write_text("")
+    subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**args, "_ansible_check_mode": check}}),
+        # The module takes its first argument for a file of parameters, so these come by environment.
+        env={**ENVIRONMENT, "TRACE": str(trace), "MODULE": str(MODULE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return trace.read_text()

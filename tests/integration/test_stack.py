@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.stack_support import ENGINE, IMAGE, Lab, settled
+from tests.integration.images_support import Asked
+from tests.integration.stack_support import ENGINE, IMAGE, Lab, programs, settled
 from tests.support import random_name, run_module
 
 
@@ -63,35 +61,49 @@ def test_first_run_creates_second_does_nothing_in_no_time(lab: Lab) -> None:
 
 
 def test_nothing_to_do_starts_no_compose(running: Lab, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    code = (
-        "import os, runpy, subprocess, sys\n"
-        "def hook(event, args):\n"
-        "    if event == 'subprocess.Popen': open(os.environ['TRACE'], 'a').write(str(args[0]) + '\\n')\n"
-        "sys.addaudithook(hook)\n"
-        "runpy.run_path(os.environ['MODULE'], run_name='__main__')\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-
-    # The module takes its first argument for a file of parameters, so these come by environment.
-    names = {"TRACE": str(trace), "MODULE": str(root / "plugins/modules/stack.py")}
-
-    def traced(args: dict[str, Any]) -> str:
-        trace.write_text("")
-        subprocess.run(
-            [sys.executable, "-P", "-c", code],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": args}),
-            env={**os.environ, "PYTHONPATH": str(root / "collections"), **names},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return trace.read_text()
-
-    assert "compose" not in traced(running.args)
+    assert "compose" not in programs(running.args, tmp_path / "trace")
     changed = running.changed()
     changed["compose"]["services"]["web"]["environment"]["PRICE"] = "6"
-    assert "compose" in traced(changed)
+    assert "compose" in programs(changed, tmp_path / "trace")
+
+
+def test_check_mode_starts_no_compose_whatever_there_is_to_do(running: Lab, tmp_path: Path) -> None:
+    before = running.containers()
+    running.args["compose"]["services"]["web"]["environment"]["PRICE"] = "6"
+    running.args["compose"]["services"]["more"] = running.args["compose"]["services"]["data"]
+    running.args["files"][1]["content"] = "two\n"
+    ENGINE.post(f"/containers/{before['data']}/stop")
+    told = running.run(check=True)
+    actions = {name: entry["action"] for name, entry in told["services"].items()}
+    assert actions == {"web": "recreate", "data": "start", "more": "create"}
+    assert "compose" not in programs(running.args, tmp_path / "trace", check=True)
+    assert running.containers() == before
+    assert (running.directory / "config/live").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_nothing_to_do_is_one_look_at_the_engine(running: Lab, tmp_path: Path, check: bool) -> None:
+    questions: list[bytes] = []
+    with Asked(tmp_path / "engine.sock", questions) as path:
+        assert running.run(check=check, engine=path)["changed"] is False
+    # Its version is not asked for, so a new one cannot matter.
+    look = (b"containers/json?all=true", b"images/json", b"networks", b"volumes")
+    assert sorted(questions) == [b"GET /v1.41/%b HTTP/1.1" % what for what in look]
+
+
+def test_containers_that_another_compose_made_stay(running: Lab) -> None:
+    web = running.inspect("web")
+    other = {"com.docker.compose.version": "1.99.0", "com.docker.compose.config-hash": "0" * 64}
+    labels = {**web["Config"]["Labels"], **other}
+    ENGINE.delete(f"/containers/{web['Id']}", force="true")
+    body = {**web["Config"], "Labels": labels, "HostConfig": web["HostConfig"]}
+    made = ENGINE.post("/containers/create", body, name=f"{running.project}-web-1")["Id"]
+    ENGINE.post(f"/containers/{made}/start")
+    settled(running)
+    # Also where Compose is called, for the service beside it.
+    running.args["compose"]["services"]["data"]["environment"] = {"NEW": "1"}
+    assert running.run()["services"]["data"]["action"] == "recreate"
+    assert running.containers()["web"] == made
 
 
 def test_a_dollar_stays_a_dollar(running: Lab) -> None:
@@ -318,6 +330,34 @@ def test_secrets_show_nowhere(lab: Lab) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert secret not in json.dumps(lab.inspect("web"))
     assert secret not in (lab.directory / "compose.yaml").read_text() + (lab.directory / ".stack.json").read_text()
+
+
+def test_only_the_content_of_secret_files_is_kept_out(lab: Lab) -> None:
+    secret = "pa55-" + random_name("")
+    lab.args["files"][0]["content"] = "maxmemory-policy allkeys-lru\n"
+    lab.args["files"].append({"path": "secrets/password", "content": secret, "secret": True})
+    web = lab.args["compose"]["services"]["web"]
+    web["volumes"].append("./secrets:/secrets:ro")
+    web.update(command=["sh", "-c", "cat /config/fixed /secrets/password; exit 7"], restart="no")
+    assert "+maxmemory-policy allkeys-lru" in "".join(f"+{entry['after']}" for entry in lab.run(check=True)["diff"])
+    failed = lab.run()
+    assert "maxmemory-policy allkeys-lru" in failed["msg"]
+    assert "exit code 7" in failed["msg"]
+    assert secret not in json.dumps(failed)
+
+
+def test_a_volume_that_nobody_named_is_created_as_compose_calls_it(lab: Lab) -> None:
+    name = random_name()
+    lab.args["compose"]["volumes"][name] = {"external": True, "x-platform": {"create": True}}
+    lab.args["compose"]["services"]["web"]["volumes"].append(f"{name}:/shared")
+    try:
+        done = lab.run()
+        assert not done.get("failed"), done
+        assert ENGINE.get(f"/volumes/{name}")["Labels"] == {"lastro.shared": "true"}
+        settled(lab)
+    finally:
+        lab.remove()
+        ENGINE.delete(f"/volumes/{name}")
 
 
 def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
