@@ -45,7 +45,7 @@ options:
       - "C(x-platform: {one_shot: true}) in a service says that its good state is to have ended with 0 (a migration).
         It runs again only when its definition, image or files change, or when it had failed. One that a killed run left running
         is not touched but waited for, as one that was started, and how it ends counts."
-      - "C(x-platform: {create: true}) in an external volume creates it where it is missing."
+      - "C(x-platform: {create: true}) in an external volume creates it where it is missing. Its name is C(name), else its key."
       - "C(x-platform.reload) in a service is a list of C({files: [patterns], signal: NAME | [NAMES]}) or
         C({files: [patterns], command: [words]}); files that match need no recreation of the container."
       - Required for O(state=present).
@@ -108,6 +108,8 @@ options:
     description:
       - V(present) runs the project, V(stopped) stops its containers and keeps them.
       - V(absent) removes containers, networks and managed files, and keeps volumes unless O(remove_volumes=true).
+      - V(stopped) and V(absent) fail where the Engine does not answer although the host has one, as containers may run on without it.
+        In check mode nothing runs there, as M(lastro.platform.docker_engine) would have started the Engine.
     type: str
     choices: [present, stopped, absent]
     default: present

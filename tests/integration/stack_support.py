@@ -82,10 +82,10 @@ class Lab:
 
     def containers(self) -> dict[str, str]:
         """Container IDs by service."""
-        found = ENGINE.get(
-            "/containers/json", all="true", filters={"label": [f"com.docker.compose.project={self.project}"]}
-        )
-        return {entry["Labels"]["com.docker.compose.service"]: entry["Id"] for entry in found}
+        return {entry["Labels"]["com.docker.compose.service"]: entry["Id"] for entry in self.listed()}
+
+    def listed(self) -> list[dict[str, Any]]:
+        return ENGINE.containers(com__docker__compose__project=self.project)
 
     def inspect(self, service: str) -> dict[str, Any]:
         found: dict[str, Any] = ENGINE.get(f"/containers/{self.containers()[service]}/json")
