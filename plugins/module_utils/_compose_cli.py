@@ -7,28 +7,38 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
-# Where distributions, Docker's packages and people put the Compose plugin. It runs on its own, so a `docker`
-# client that comes first in PATH and knows no plugins does not matter.
-_PLACES = (
-    "/usr/libexec/docker/cli-plugins/docker-compose",
-    "/usr/lib/docker/cli-plugins/docker-compose",
-    "/usr/local/lib/docker/cli-plugins/docker-compose",
-    "/usr/local/libexec/docker/cli-plugins/docker-compose",
-    "/usr/bin/docker-compose",
+# Where people, Docker's packages and distributions put the Compose plugin, in the order in which the client looks for it.
+# It runs on its own, so a `docker` client that comes first in PATH and knows no plugins does not matter.
+PLUGIN_FOLDERS = (
+    "/root/.docker/cli-plugins",
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
 )
+_STANDALONE = "/usr/bin/docker-compose"
 
 
-def binary() -> str:
+def binary(folders: Iterable[str] = PLUGIN_FOLDERS, standalone: str = _STANDALONE) -> str:
     """The path of the Compose program."""
-    for path in _PLACES:
+    for path in (f"{folder}/docker-compose" for folder in folders):
         if os.access(path, os.X_OK):
             return path
+    if os.access(standalone, os.X_OK) and _is_v2(standalone):
+        return standalone
     raise PlatformError(
         "Docker Compose v2 is not installed on this host", "The role lastro.platform.docker installs it."
     )
+
+
+def _is_v2(program: str) -> bool:
+    """Not the Python program that had this name before; one that does not even say its version is none to rely on either."""
+    done = subprocess.run([program, "version", "--short"], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and not done.stdout.strip().removeprefix("v").startswith("1.")
 
 
 def run(project: str, directory: str, file: str, *arguments: str, timeout: float | None = None) -> str:

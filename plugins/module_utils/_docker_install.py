@@ -16,17 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_host as decide
+from ansible_collections.lastro.platform.plugins.module_utils._compose_cli import PLUGIN_FOLDERS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
 Run = Callable[..., tuple[int, str, str]]
 
-_PLUGIN_FOLDERS = (
-    "/root/.docker/cli-plugins",
-    "/usr/local/lib/docker/cli-plugins",
-    "/usr/local/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/libexec/docker/cli-plugins",
-)
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_MARK = "# lastro.platform.docker: services wait while process "
 _APT = ("apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold")
@@ -47,7 +41,7 @@ def parts(run: Run) -> decide.Parts:
 
 def compose_version(run: Run) -> str | None:
     """The version of the plugin that `docker compose` would use; None where there is none."""
-    for folder in _PLUGIN_FOLDERS:
+    for folder in PLUGIN_FOLDERS:
         plugin = f"{folder}/docker-compose"
         if os.access(plugin, os.X_OK):
             code, out, error = run([plugin, "docker-cli-plugin-metadata"])

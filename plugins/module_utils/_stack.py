@@ -20,6 +20,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 LABEL_DEFINITION = "lastro.definition"
 LABEL_FILES = "lastro.files"
 EXTENSION = "x-platform"
+STILL_RUNS = "it still runs and is waited for"
 
 # What a service's container is made from besides its own definition.
 _REFERENCED = ("networks", "volumes", "configs", "secrets")
@@ -93,10 +94,12 @@ class Action:
     cause: str = ""
     remove: tuple[str, ...] = ()
     reloads: tuple[Reload, ...] = ()
+    # A one-shot that was left alone because it still runs: how it ends decides, so it is waited for.
+    awaited: bool = False
 
     @property
     def acts(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether anything is done at all; waiting changes nothing."""
         return self.kind not in ("none", "pending") or bool(self.reloads)
 
 
@@ -318,20 +321,22 @@ def _plan_one(service: Service, reality: Reality, loaded: Mapping[str, str]) -> 
     if len(kept) < service.replicas:
         why = f"{len(kept)} of {service.replicas} containers are there" if kept else "not there yet"
         return Action(service.name, "create", why, "damage", extra, again)
-    stopped = [c for c in kept if not _good(service, c)]
+    stopped = [c for c in kept if _needs_start(service, c)]
     if stopped:
         return Action(
             service.name, "start", f"container {stopped[0].name} is {stopped[0].state}", "damage", extra, again
         )
     if due:
         return Action(service.name, "reload", f"changed: {', '.join(changed)}", "version", extra, due)
+    awaited = service.one_shot and any(c.state == "running" for c in kept)
     if extra:
-        return Action(service.name, "remove", f"more than {service.replicas} containers", "version", extra)
-    return Action(service.name, "none")
+        why = f"more than {service.replicas} containers"
+        return Action(service.name, "remove", why, "version", extra, awaited=awaited)
+    return Action(service.name, "none", STILL_RUNS if awaited else "", awaited=awaited)
 
 
-def _good(service: Service, container: Container) -> bool:
-    return container.state == "running" or (service.one_shot and container.state == "exited 0")
+def _needs_start(service: Service, container: Container) -> bool:
+    return container.state != "running" and not (service.one_shot and container.state == "exited 0")
 
 
 def _stale(service: Service, container: Container, reality: Reality) -> tuple[str, str] | None:
@@ -343,7 +348,8 @@ def _stale(service: Service, container: Container, reality: Reality) -> tuple[st
     image = reality.images.get(local_reference(service.image))
     if image and container.image_id != image:
         return f"image {service.image} is another one now", "version"
-    if container.health == "unhealthy":
+    # The health check of its image is one of the server that a job is not, and no reason to break it off.
+    if container.health == "unhealthy" and not service.one_shot:
         return "it is unhealthy", "damage"
     if container.state in ("paused", "dead", "restarting", "removing"):
         return f"it is {container.state}", "damage"

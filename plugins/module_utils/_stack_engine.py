@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ _RESTARTS_HOPELESS = 6
 _RESTARTS_ALONE = 2
 # A container without a health check counts as started when it has run this long.
 _STEADY_SECONDS = 3
+_PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def read(engine: Engine, project: str, compose: Mapping[str, Any] | None = None) -> Reality:
@@ -105,13 +108,39 @@ def _resources(compose: Mapping[str, Any], section: str, project: str) -> list[t
         not spec.get("networks") and "network_mode" not in spec for spec in compose["services"].values()
     ):
         defined.setdefault("default", {})
-    return [(str(key), str((spec or {}).get("name") or f"{project}_{key}")) for key, spec in defined.items()]
+    return [(str(key), _name(str(key), spec or {}, project)) for key, spec in defined.items()]
 
 
-def volume_names(engine: Engine, project: str) -> list[str]:
-    """The volumes that belong to a project; external ones do not."""
-    found = engine.get("/volumes", filters={"label": [f"{PROJECT}={project}"]})["Volumes"] or []
-    return [str(entry["Name"]) for entry in found]
+def _name(key: str, spec: Mapping[str, Any], project: str) -> str:
+    """What Compose calls a network or volume: one of somebody else's has no project before its name."""
+    return str(spec.get("name") or (key if spec.get("external") else f"{project}_{key}"))
+
+
+def volumes_to_create(compose: Mapping[str, Any], project: str, reality: Reality) -> list[str]:
+    """The missing ones that several projects share, and that therefore belong to none (`x-platform: {create: true}`)."""
+    ours = {str(key) for key, spec in (compose.get("volumes") or {}).items() if _creates(spec or {})}
+    wanted = ours & reality.missing_volumes
+    return [name for key, name in _resources(compose, "volumes", project) if key in wanted]
+
+
+def _creates(spec: Mapping[str, Any]) -> bool:
+    return bool((spec.get(EXTENSION) or {}).get("create"))
+
+
+def belongings(engine: Engine, project: str, kind: str) -> list[str]:
+    """Names of the `networks` or `volumes` that belong to a project; external ones do not."""
+    found = engine.get(f"/{kind}", filters={"label": [f"{PROJECT}={project}"]})
+    return [str(entry["Name"]) for entry in (found["Volumes"] or [] if kind == "volumes" else found)]
+
+
+def engine_trace(data: str = "/var/lib/docker", programs: str = _PROGRAMS) -> str:
+    """What says that a host whose Engine does not answer has one all the same; empty where nothing does.
+
+    Under live_restore containers run on while the Engine is down: only where there is none, nothing runs for sure.
+    """
+    program = shutil.which("dockerd", path=programs)
+    containers = os.path.join(data, "containers")
+    return program or (containers if os.path.isdir(containers) and os.listdir(containers) else "")
 
 
 def remove_containers(engine: Engine, containers: Iterable[str]) -> None:
@@ -149,24 +178,23 @@ class Stack:
         self.sleep = sleep
 
     def apply(self, services: list[Service], actions: list[Action]) -> None:
-        """Remove what goes, then start group by group in the order of depends_on, then reload."""
+        """Remove what goes, then start and await group by group in the order of depends_on, then reload."""
         by_service = {action.service: action for action in actions}
         for action in actions:
             remove_containers(self.engine, action.remove)
         touched = {action.service for action in actions if action.kind in ("create", "recreate", "start")}
-        for group in layers(services, touched):
-            self._up(group, by_service)
+        awaited = {action.service for action in actions if action.awaited}
+        for group in layers(services, touched | awaited):
+            self._up([name for name in group if name in touched], by_service)
             self.wait([service for service in services if service.name in group])
         for action in actions:
             if action.reloads:
                 self._reload(action)
                 self.wait([service for service in services if service.name == action.service])
 
-    def create_volumes(self, compose: Mapping[str, Any]) -> None:
-        """Create the volumes that several projects share, and that therefore belong to none (`x-platform: {create: true}`)."""
-        for spec in (compose.get("volumes") or {}).values():
-            if spec and (spec.get(EXTENSION) or {}).get("create"):
-                self.engine.post("/volumes/create", {"Name": spec["name"], "Labels": {"lastro.shared": "true"}})
+    def create_volumes(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.engine.post("/volumes/create", {"Name": name, "Labels": {"lastro.shared": "true"}})
 
     def _up(self, group: list[str], actions: Mapping[str, Action]) -> None:
         for recreate in (True, False):
@@ -183,14 +211,6 @@ class Stack:
         patient = Engine(self.engine.path, timeout=None)
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda container: patient.post(f"/containers/{container.id}/stop"), containers))
-
-    def remove_networks(self) -> None:
-        for network in self.engine.get("/networks", filters={"label": [f"{PROJECT}={self.project}"]}):
-            self.engine.delete(f"/networks/{network['Id']}")
-
-    def remove_volumes(self) -> None:
-        for name in volume_names(self.engine, self.project):
-            self.engine.delete(f"/volumes/{name}")
 
     def _reload(self, action: Action) -> None:
         running = [c for c in read(self.engine, self.project).containers if c.service == action.service]
@@ -224,7 +244,8 @@ class Stack:
             if broken or self.clock() >= deadline:
                 if not late:
                     raise PlatformError(f"Project {self.project}: containers vanished while they were started")
-                raise self._failure((broken or late)[0], timed_out=not broken)
+                failed = (broken or late)[0]
+                raise self._failure(failed, "" if broken else self._too_late(wanted[failed.service]))
             self.sleep(_POLL_SECONDS)
 
     def _ready(self, service: Service, container: Container) -> bool:
@@ -243,20 +264,20 @@ class Stack:
         vain = all(n >= max(_RESTARTS_HOPELESS, before[c] + _RESTARTS_ALONE) for c, n in restarts.items())
         return late if vain else []
 
-    def _failure(self, container: Container, timed_out: bool) -> PlatformError:
+    def _too_late(self, service: Service) -> str:
+        waited = f"after {self.wait_timeout:g} s"
+        # It is not stopped: half of a migration is worse than a late one.
+        return f"still runs {waited}, the next run waits on" if service.one_shot else f"is not healthy {waited}"
+
+    def _failure(self, container: Container, too_late: str) -> PlatformError:
         """Everything an operator needs to see why a service does not come up."""
         details = self.engine.find(f"/containers/{container.id}/json") or {}
         state = details.get("State") or {}
         checks = (state.get("Health") or {}).get("Log") or []
-        parts = [f"Service {container.service} (container {container.name})"]
-        parts.append(
-            f"is not healthy after {self.wait_timeout:g} s"
-            if timed_out
-            else "ends again and again"
-            if details.get("RestartCount", 0) >= _RESTARTS_HOPELESS
-            else f"is {container.health or container.state}"
-        )
-        text = " ".join(parts) + f": state {state.get('Status', 'unknown')}, exit code {state.get('ExitCode')}"
+        hopeless = details.get("RestartCount", 0) >= _RESTARTS_HOPELESS
+        how = too_late or ("ends again and again" if hopeless else f"is {container.health or container.state}")
+        text = f"Service {container.service} (container {container.name}) {how}: "
+        text += f"state {state.get('Status', 'unknown')}, exit code {state.get('ExitCode')}"
         text += f", restarts {details.get('RestartCount', 0)}"
         if state.get("OOMKilled"):
             text += ", killed for want of memory (raise its mem_limit)"

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,16 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 
 RECORD = ".stack.json"
 COMPOSE = "compose.yaml"
+_NEW = ".new"
+_ROOM = "Make room on its file system (`df -h` and `df -i` show it), then run again; what is missing is written then."
+_CURES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "Its file system is read-only: find out why (`dmesg` after a disk error), mount it writable, then run again.",
+    errno.EACCES: "Run it as root (`become: true`).",
+    errno.EPERM: "Run it as root (`become: true`); where it is, look for an immutable file (`lsattr`).",
+    errno.EIO: "The disk fails: look at `dmesg`, replace it, then run again.",
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,12 @@ def parse_mode(path: str, mode: str) -> int:
             f"The mode {mode!r} of {path} is not octal", 'Give it as a string with a leading 0, for example "0444".'
         )
     return int(str(mode), 8)
+
+
+def storage_error(error: OSError, directory: str) -> PlatformError:
+    """What an error of the file system below a stack's directory means for the operator."""
+    cure = _CURES.get(error.errno or 0, "Repair what is there, then run again.")
+    return PlatformError(f"{error.filename or directory} cannot be used: {error.strerror or error}", cure)
 
 
 def with_secret_directories(files: list[ManagedFile], directories: list[ManagedDirectory]) -> list[ManagedDirectory]:
@@ -173,8 +190,15 @@ class StackDirectory:
 
     def write(self, file: ManagedFile) -> None:
         path = os.path.join(self._place(os.path.dirname(file.path)), os.path.basename(file.path))
+        try:
+            self._replace(path, file)
+        except OSError as error:
+            # A full disk is noticed on a descriptor, which has no name.
+            raise OSError(error.errno, error.strerror, path) from error
+
+    def _replace(self, path: str, file: ManagedFile) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        new = f"{path}.new"
+        new = path + _NEW
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -191,19 +215,24 @@ class StackDirectory:
                 os.unlink(new)
             raise
 
+    def holds(self, path: str) -> bool:
+        """Whether anything of a managed file is there, be it what a run left that was killed while it wrote."""
+        return self.read(path) is not None or self.read(path + _NEW) is not None
+
     def remove(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.path, path))
+        for place in (path, path + _NEW):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.path, place))
 
     def record(self) -> dict[str, Any]:
-        """What the last complete run left: `files` it managed, and what each service has `loaded`."""
+        """What the runs until now left: `files` that they may have written, and what each service has `loaded`."""
         try:
             found = json.loads(self.read(RECORD) or b"{}")
         except ValueError:
             found = {}  # torn by a full disk: everything counts as not loaded, and is acted on again
         return {"files": found.get("files", []), "loaded": found.get("loaded", {})}
 
-    def write_record(self, files: list[str], loaded: Mapping[str, Mapping[str, str]]) -> None:
+    def write_record(self, files: Iterable[str], loaded: Mapping[str, Mapping[str, str]]) -> None:
         text = json.dumps({"files": sorted(files), "loaded": loaded}, indent=1, sort_keys=True)
         if self.read(RECORD) != text.encode():
             self.write(ManagedFile(RECORD, text.encode(), 0o600, 0, 0))

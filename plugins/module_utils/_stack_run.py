@@ -30,6 +30,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
     StackDirectory,
     parse_directory,
     parse_file,
+    storage_error,
     with_secret_directories,
 )
 
@@ -64,10 +65,13 @@ class StackRun:
         self.files = [*files, ManagedFile(COMPOSE, text, 0o600, 0, 0)]
 
     def result(self) -> dict[str, Any]:
-        if self.check or not self._exists():
-            return self._run()
-        with self.directory.locked():
-            return self._run()
+        try:
+            if self.check or not self._exists():
+                return self._run()
+            with self.directory.locked():
+                return self._run()
+        except OSError as error:
+            raise storage_error(error, self.path) from error
 
     def _exists(self) -> bool:
         return self.state == "present" or os.path.isdir(self.path)
@@ -83,27 +87,31 @@ class StackRun:
         actions = plan(self.services, reality, record["loaded"])
         writes = [(file, why) for file in self.files if (why := self.directory.differs(file))]
         folders = [(folder, why) for folder in self.directories if (why := self.directory.directory_differs(folder))]
-        left = sorted(set(record["files"]) - {file.path for file in self.files})
+        paths = {file.path for file in self.files}
+        left = sorted(path for path in set(record["files"]) - paths if self.directory.holds(path))
         # What waits for a restart runs with its old definition, and may read them until then.
         kept, gone = (left, []) if any(action.kind == "pending" for action in actions) else ([], left)
         result = self._report(actions, reality)
         result["files"] = [{"path": folder.path, "why": why} for folder, why in folders]
         result["files"] += [{"path": file.path, "why": why} for file, why in writes]
         result["files"] += [{"path": path, "why": "gone"} for path in gone]
-        result["changed"] = bool(result["files"]) or any(action.acts for action in actions)
+        volumes = _stack_engine.volumes_to_create(self.compose, self.project, reality)
+        result["changed"] = bool(result["files"] or volumes) or any(action.acts for action in actions)
         result["diff"] = [self._diff(file) for file, why in writes if why in ("new", "content")]
         if self.check:
             return result
 
+        # First, so that whatever a run that fails or is killed has written is known to the next, and removed by it.
+        self.directory.write_record(paths.union(record["files"]), record["loaded"])
         for folder, _why in folders:
             self.directory.ensure(folder)
         for file, _why in writes:
             self.directory.write(file)
         for path in gone:
             self.directory.remove(path)
-        self.stack.create_volumes(self.compose)
+        self.stack.create_volumes(volumes)
         self.stack.apply(self.services, actions)
-        if any(action.acts for action in actions):
+        if any(action.acts or action.awaited for action in actions):
             reality = self._read_back(record["loaded"], actions)
             result["containers"] = _containers(reality)
         self._record(record["loaded"], actions, kept)
@@ -157,9 +165,8 @@ class StackRun:
         try:
             reality = _stack_engine.read(self.engine, self.project)
         except EngineError as error:
-            if error.status != 0:
-                raise
-            reality = Reality()  # no Engine: nothing runs
+            self._nothing_runs(error)
+            reality = Reality()
         running = [c for c in reality.containers if not c.state.startswith(("exited", "created", "dead"))]
         actions = [Action(container.service, "stop", "it runs") for container in running]
         if running and not self.check:
@@ -170,31 +177,46 @@ class StackRun:
     def _absent(self) -> dict[str, Any]:
         try:
             containers = _stack_engine.read(self.engine, self.project).containers
-            volumes = _stack_engine.volume_names(self.engine, self.project) if self.remove_volumes else []
+            kinds = ("networks", "volumes") if self.remove_volumes else ("networks",)
+            # Also without containers: a run may have been killed between removing these and the rest.
+            things = [
+                f"/{kind}/{name}"
+                for kind in kinds
+                for name in _stack_engine.belongings(self.engine, self.project, kind)
+            ]
         except EngineError as error:
-            if error.status != 0:
-                raise
-            containers, volumes = (), []  # no Engine: nothing runs
+            self._nothing_runs(error)
+            containers, things = (), []
         there = os.path.isdir(self.path)
         managed = [*self.directory.record()["files"], RECORD] if there else []
-        files = [path for path in managed if self.directory.read(path) is not None]
+        files = [path for path in managed if self.directory.holds(path)]
         result = self._report([Action(c.service, "remove", "state is absent") for c in containers], Reality())
         result["files"] = [{"path": path, "why": "gone"} for path in files]
-        result["changed"] = bool(containers or files or volumes or (there and self.remove_volumes))
+        result["changed"] = bool(containers or things or files or (there and self.remove_volumes))
         if result["changed"] and not self.check:
-            self._remove(containers, files)
+            self._remove(containers, things, files)
         return result
 
-    def _remove(self, containers: tuple[Container, ...], files: list[str]) -> None:
-        if containers or self.remove_volumes:
-            _stack_engine.remove_containers(self.engine, [c.id for c in containers])
-            self.stack.remove_networks()
-        if self.remove_volumes:
-            self.stack.remove_volumes()
-            if os.path.isdir(self.path):
-                shutil.rmtree(self.path)
+    def _remove(self, containers: tuple[Container, ...], things: list[str], files: list[str]) -> None:
+        _stack_engine.remove_containers(self.engine, [c.id for c in containers])
+        for thing in things:
+            self.engine.delete(thing)
         for path in files:
             self.directory.remove(path)
+        if self.remove_volumes and os.path.isdir(self.path):
+            shutil.rmtree(self.path)
+
+    def _nothing_runs(self, error: EngineError) -> None:
+        """Pass where nothing can run, as there is no Engine; check mode passes too, the role docker would have started it."""
+        if error.status != 0:
+            raise error
+        trace = "" if self.check else _stack_engine.engine_trace()
+        if trace:
+            raise PlatformError(
+                f"The Docker Engine does not answer on {self.engine.path}, but this host has one ({trace}), "
+                f"and containers of {self.project} may run on without it",
+                "Start the Engine first (`service docker start`), then run again.",
+            ) from error
 
     def _report(self, actions: list[Action], reality: Reality) -> dict[str, Any]:
         return {

@@ -43,8 +43,9 @@ options:
     description:
       - The Compose file as a dict. A C($) in it is passed literally, variables are not expanded.
       - "C(x-platform: {one_shot: true}) in a service says that its good state is to have ended with 0 (a migration).
-        It runs again only when its definition, image or files change, or when it had failed."
-      - "C(x-platform: {create: true}) in an external volume creates it where it is missing."
+        It runs again only when its definition, image or files change, or when it had failed. One that a killed run left running
+        is not touched but waited for, as one that was started, and how it ends counts."
+      - "C(x-platform: {create: true}) in an external volume creates it where it is missing. Its name is C(name), else its key."
       - "C(x-platform.reload) in a service is a list of C({files: [patterns], signal: NAME | [NAMES]}) or
         C({files: [patterns], command: [words]}); files that match need no recreation of the container."
       - Required for O(state=present).
@@ -107,11 +108,13 @@ options:
     description:
       - V(present) runs the project, V(stopped) stops its containers and keeps them.
       - V(absent) removes containers, networks and managed files, and keeps volumes unless O(remove_volumes=true).
+      - V(stopped) and V(absent) fail where the Engine does not answer although the host has one, as containers may run on without it.
+        In check mode nothing runs there, as M(lastro.platform.docker_engine) would have started the Engine.
     type: str
     choices: [present, stopped, absent]
     default: present
   wait_timeout:
-    description: Seconds that a service may take until it runs and is healthy.
+    description: Seconds that a service may take until it runs and is healthy, a one-shot until it has ended.
     type: float
     default: 120
   remove_volumes:
@@ -156,6 +159,7 @@ services:
   description:
     - What happened (in check mode, what would happen) to each service, and why.
     - Its C(cause) is V(version) where something else is described than runs, V(damage) where what runs is broken.
+    - A one-shot that still runs has C(action) V(none) and C(why) V(it still runs and is waited for); waiting does not count as changed.
   returned: always
   type: dict
   sample: {web: {action: recreate, why: its definition changed, cause: version}}

@@ -5,89 +5,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 
+from tests.integration.images_support import Asked
+from tests.integration.stack_support import ENGINE, IMAGE, Lab, programs, settled
 from tests.support import random_name, run_module
-
-IMAGE = "lastro/base:trixie"
-ENGINE = Engine()
-# Stays up, and writes down every SIGUSR2 it gets: what a program that reloads looks like.
-LOOP = 'trap "cat /config/live >> /state/reloads" USR2; trap "exit 0" TERM; while :; do sleep 0.1 & wait $!; done'
-
-
-class Lab:
-    """One stack of two services, and the arguments that describe it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.project = random_name()
-        self.directory = directory / "stack"
-        self.reset()
-
-    def reset(self) -> None:
-        """Describe the stack as every test finds it."""
-        service = {
-            "image": IMAGE,
-            "command": ["sh", "-c", LOOP],
-            "restart": "unless-stopped",
-            "stop_grace_period": "2s",
-            "healthcheck": {"test": ["CMD", "true"], "interval": "500ms"},
-        }
-        self.args: dict[str, Any] = {
-            "project": self.project,
-            "directory": str(self.directory),
-            "compose": {
-                "services": {
-                    "web": {
-                        **service,
-                        "depends_on": {"data": {"condition": "service_healthy"}},
-                        "volumes": ["./config:/config:ro", "./state:/state"],
-                        "environment": {"PRICE": "5$abc ${HOME}"},
-                        "x-platform": {"reload": [{"files": ["config/live"], "signal": "USR2"}]},
-                    },
-                    "data": {**service, "volumes": ["data:/data"]},
-                },
-                "volumes": {"data": {"name": f"{self.project}_data"}},
-            },
-            "files": [
-                {"path": "config/fixed", "content": "one\n"},
-                {"path": "config/live", "content": "one\n"},
-            ],
-            "directories": [{"path": "state", "mode": "0777"}],
-            "wait_timeout": 30,
-        }
-
-    def run(self, check: bool = False, **changes: Any) -> dict[str, Any]:
-        return run_module("stack", {**self.args, **changes}, check=check, diff=True)
-
-    def remove(self) -> None:
-        gone = run_module("stack", {**self.args, "state": "absent", "remove_volumes": True})
-        assert not gone.get("failed"), gone
-
-    def changed(self) -> dict[str, Any]:
-        """A copy of the arguments, to be changed by a test."""
-        return copy.deepcopy(self.args)
-
-    def containers(self) -> dict[str, str]:
-        """Container IDs by service."""
-        found = ENGINE.get(
-            "/containers/json", all="true", filters={"label": [f"com.docker.compose.project={self.project}"]}
-        )
-        return {entry["Labels"]["com.docker.compose.service"]: entry["Id"] for entry in found}
-
-    def inspect(self, service: str) -> dict[str, Any]:
-        found: dict[str, Any] = ENGINE.get(f"/containers/{self.containers()[service]}/json")
-        return found
 
 
 @pytest.fixture
@@ -114,34 +42,12 @@ def running(shared: Lab) -> Lab:
     return shared
 
 
-def settled(lab: Lab) -> None:
-    """A run without anything to do, which is what must follow every repair."""
-    again = lab.run()
-    assert again["changed"] is False, again
-
-
 def test_check_mode_on_nothing_says_what_would_come_and_makes_nothing(lab: Lab) -> None:
     told = lab.run(check=True)
     assert told["changed"]
     assert {name: entry["action"] for name, entry in told["services"].items()} == {"web": "create", "data": "create"}
     assert not lab.directory.exists()
     assert lab.containers() == {}
-
-
-def test_check_mode_needs_no_engine(lab: Lab) -> None:
-    told = lab.run(check=True, engine="/nonexistent/docker.sock")
-    assert told["services"]["web"]["action"] == "create"
-
-
-@pytest.mark.parametrize("state", ["stopped", "absent"])
-def test_without_an_engine_nothing_is_left_to_stop(lab: Lab, state: str) -> None:
-    assert lab.run(engine="/nonexistent/docker.sock", state=state)["changed"] is False
-
-
-def test_a_missing_engine_is_named_with_the_cure(lab: Lab) -> None:
-    failed = lab.run(engine="/nonexistent/docker.sock")
-    assert failed["failed"]
-    assert "lastro.platform.docker" in failed["msg"]
 
 
 def test_first_run_creates_second_does_nothing_in_no_time(lab: Lab) -> None:
@@ -155,35 +61,49 @@ def test_first_run_creates_second_does_nothing_in_no_time(lab: Lab) -> None:
 
 
 def test_nothing_to_do_starts_no_compose(running: Lab, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    code = (
-        "import os, runpy, subprocess, sys\n"
-        "def hook(event, args):\n"
-        "    if event == 'subprocess.Popen': open(os.environ['TRACE'], 'a').write(str(args[0]) + '\\n')\n"
-        "sys.addaudithook(hook)\n"
-        "runpy.run_path(os.environ['MODULE'], run_name='__main__')\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-
-    # The module takes its first argument for a file of parameters, so these come by environment.
-    names = {"TRACE": str(trace), "MODULE": str(root / "plugins/modules/stack.py")}
-
-    def traced(args: dict[str, Any]) -> str:
-        trace.write_text("")
-        subprocess.run(
-            [sys.executable, "-P", "-c", code],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": args}),
-            env={**os.environ, "PYTHONPATH": str(root / "collections"), **names},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return trace.read_text()
-
-    assert "compose" not in traced(running.args)
+    assert "compose" not in programs(running.args, tmp_path / "trace")
     changed = running.changed()
     changed["compose"]["services"]["web"]["environment"]["PRICE"] = "6"
-    assert "compose" in traced(changed)
+    assert "compose" in programs(changed, tmp_path / "trace")
+
+
+def test_check_mode_starts_no_compose_whatever_there_is_to_do(running: Lab, tmp_path: Path) -> None:
+    before = running.containers()
+    running.args["compose"]["services"]["web"]["environment"]["PRICE"] = "6"
+    running.args["compose"]["services"]["more"] = running.args["compose"]["services"]["data"]
+    running.args["files"][1]["content"] = "two\n"
+    ENGINE.post(f"/containers/{before['data']}/stop")
+    told = running.run(check=True)
+    actions = {name: entry["action"] for name, entry in told["services"].items()}
+    assert actions == {"web": "recreate", "data": "start", "more": "create"}
+    assert "compose" not in programs(running.args, tmp_path / "trace", check=True)
+    assert running.containers() == before
+    assert (running.directory / "config/live").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_nothing_to_do_is_one_look_at_the_engine(running: Lab, tmp_path: Path, check: bool) -> None:
+    questions: list[bytes] = []
+    with Asked(tmp_path / "engine.sock", questions) as path:
+        assert running.run(check=check, engine=path)["changed"] is False
+    # Its version is not asked for, so a new one cannot matter.
+    look = (b"containers/json?all=true", b"images/json", b"networks", b"volumes")
+    assert sorted(questions) == [b"GET /v1.41/%b HTTP/1.1" % what for what in look]
+
+
+def test_containers_that_another_compose_made_stay(running: Lab) -> None:
+    web = running.inspect("web")
+    other = {"com.docker.compose.version": "1.99.0", "com.docker.compose.config-hash": "0" * 64}
+    labels = {**web["Config"]["Labels"], **other}
+    ENGINE.delete(f"/containers/{web['Id']}", force="true")
+    body = {**web["Config"], "Labels": labels, "HostConfig": web["HostConfig"]}
+    made = ENGINE.post("/containers/create", body, name=f"{running.project}-web-1")["Id"]
+    ENGINE.post(f"/containers/{made}/start")
+    settled(running)
+    # Also where Compose is called, for the service beside it.
+    running.args["compose"]["services"]["data"]["environment"] = {"NEW": "1"}
+    assert running.run()["services"]["data"]["action"] == "recreate"
+    assert running.containers()["web"] == made
 
 
 def test_a_dollar_stays_a_dollar(running: Lab) -> None:
@@ -412,63 +332,32 @@ def test_secrets_show_nowhere(lab: Lab) -> None:
     assert secret not in (lab.directory / "compose.yaml").read_text() + (lab.directory / ".stack.json").read_text()
 
 
-def test_a_service_that_never_gets_healthy_is_explained(lab: Lab) -> None:
+def test_only_the_content_of_secret_files_is_kept_out(lab: Lab) -> None:
+    secret = "pa55-" + random_name("")
+    lab.args["files"][0]["content"] = "maxmemory-policy allkeys-lru\n"
+    lab.args["files"].append({"path": "secrets/password", "content": secret, "secret": True})
     web = lab.args["compose"]["services"]["web"]
-    web["command"] = ["sh", "-c", "echo the reason; sleep 60"]
-    web["healthcheck"] = {"test": ["CMD-SHELL", "echo not today; exit 3"], "interval": "500ms", "retries": 2}
+    web["volumes"].append("./secrets:/secrets:ro")
+    web.update(command=["sh", "-c", "cat /config/fixed /secrets/password; exit 7"], restart="no")
+    assert "+maxmemory-policy allkeys-lru" in "".join(f"+{entry['after']}" for entry in lab.run(check=True)["diff"])
     failed = lab.run()
-    assert failed["failed"]
-    for part in ("Service web", "unhealthy", "exit 3", "not today", "the reason"):
-        assert part in failed["msg"], failed["msg"]
+    assert "maxmemory-policy allkeys-lru" in failed["msg"]
+    assert "exit code 7" in failed["msg"]
+    assert secret not in json.dumps(failed)
 
 
-def test_a_service_that_ends_at_once_is_explained(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    web.update(command=["sh", "-c", "echo broken config; exit 7"], restart="no")
-    failed = lab.run()
-    for part in ("Service web", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-
-
-def test_a_service_that_ends_again_and_again_is_not_waited_for_to_the_end(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    web.update(command=["sh", "-c", "echo broken config; exit 7"])
-    failed = lab.run(wait_timeout=120)
-    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-
-
-def test_a_service_that_waits_for_its_neighbour_by_ending_is_given_its_time(lab: Lab) -> None:
-    web, data = (lab.args["compose"]["services"][name] for name in ("web", "data"))
-    del web["depends_on"]
-    web.update(
-        command=["sh", "-c", f"test -e /data/ready || exit 7; {LOOP}"],
-        volumes=[*web["volumes"], "data:/data"],
-        healthcheck={"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s"},
-    )
-    data["command"] = ["sh", "-c", f"sleep 12; touch /data/ready; {LOOP}"]
-    data["healthcheck"] = {"test": ["CMD", "test", "-e", "/data/ready"], "interval": "1s", "retries": 30}
-    done = lab.run(wait_timeout=60)
-    assert done.get("changed"), done
-    assert lab.inspect("web")["RestartCount"] >= 6
-
-
-def test_a_service_without_a_health_check_has_to_stay(lab: Lab) -> None:
-    web = lab.args["compose"]["services"]["web"]
-    del web["healthcheck"]
-    web["command"] = ["sh", "-c", "sleep 0.3; echo broken config; exit 7"]
-    failed = lab.run(wait_timeout=30)
-    for part in ("Service web", "ends again and again", "exit code 7", "broken config"):
-        assert part in failed["msg"], failed["msg"]
-    web["command"] = ["sh", "-c", LOOP]
-    done = lab.run()
-    assert done.get("changed"), done
-
-
-def test_a_single_managed_file_is_never_mounted(lab: Lab) -> None:
-    lab.args["compose"]["services"]["web"]["volumes"].append("./config/live:/etc/live:ro")
-    failed = lab.run(check=True)
-    assert "single file config/live" in failed["msg"]
+def test_a_volume_that_nobody_named_is_created_as_compose_calls_it(lab: Lab) -> None:
+    name = random_name()
+    lab.args["compose"]["volumes"][name] = {"external": True, "x-platform": {"create": True}}
+    lab.args["compose"]["services"]["web"]["volumes"].append(f"{name}:/shared")
+    try:
+        done = lab.run()
+        assert not done.get("failed"), done
+        assert ENGINE.get(f"/volumes/{name}")["Labels"] == {"lastro.shared": "true"}
+        settled(lab)
+    finally:
+        lab.remove()
+        ENGINE.delete(f"/volumes/{name}")
 
 
 def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
@@ -483,24 +372,3 @@ def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
     assert running.run(state="absent", remove_volumes=True)["changed"]
     assert ENGINE.find(f"/volumes/{running.project}_data") is None
     assert not running.directory.exists()
-
-
-def test_a_run_that_is_killed_is_repaired_by_the_next(lab: Lab) -> None:
-    root = Path(__file__).resolve().parents[2]
-    for delay in (0.15, 0.4, 0.9):
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(root / "plugins/modules/stack.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(root / "collections")},
-        )
-        assert process.stdin
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": lab.args}).encode())
-        process.stdin.close()
-        time.sleep(delay)
-        process.kill()
-        process.wait()
-        lab.args["files"][0]["content"] += "more\n"
-    done = lab.run()
-    assert not done.get("failed"), done
-    settled(lab)

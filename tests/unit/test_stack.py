@@ -257,6 +257,7 @@ def test_hold(found: Reality, loaded: dict[str, dict[str, str]], wanted: Action)
     ("action", "acts"),
     [
         (Action("web", "none"), False),
+        (Action("web", "none", awaited=True), False),
         (Action("web", "pending"), False),
         (Action("web", "pending", reloads=(USR2,)), True),
         (Action("web", "start"), True),
@@ -268,12 +269,44 @@ def test_acts(action: Action, acts: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "kind"), [("exited 0", "none"), ("running", "none"), ("exited 1", "start"), ("created", "start")]
+    ("found", "wanted"),
+    [
+        pytest.param(container(state="exited 0", health=""), Action("web", "none"), id="ended well"),
+        pytest.param(
+            container(health=""),
+            Action("web", "none", "it still runs and is waited for", awaited=True),
+            id="still runs",
+        ),
+        pytest.param(
+            container(health="unhealthy"),
+            Action("web", "none", "it still runs and is waited for", awaited=True),
+            id="a job answers no health check of a server",
+        ),
+        pytest.param(
+            container(state="exited 1", health=""),
+            Action("web", "start", "container p-web-1 is exited 1", "damage"),
+            id="failed",
+        ),
+        pytest.param(
+            container(state="created", health=""),
+            Action("web", "start", "container p-web-1 is created", "damage"),
+            id="never started",
+        ),
+        pytest.param(
+            container(definition="d0"),
+            Action("web", "recreate", "its definition changed", "version"),
+            id="runs as something else",
+        ),
+    ],
 )
-def test_one_shot(state: str, kind: str) -> None:
-    service = replace(WEB, replicas=1, one_shot=True)
-    (action,) = stack.plan([service], reality(container(1, state=state, health="")), LOADED)
-    assert action.kind == kind
+def test_one_shot(found: Container, wanted: Action) -> None:
+    assert stack.plan([replace(WEB, replicas=1, one_shot=True)], reality(found), LOADED) == [wanted]
+
+
+def test_a_one_shot_with_a_copy_too_many_is_waited_for() -> None:
+    found = reality(container(1, health=""), container(2, health=""))
+    (action,) = stack.plan([replace(WEB, replicas=1, one_shot=True)], found, LOADED)
+    assert (action.kind, action.remove, action.awaited) == ("remove", ("id2",), True)
 
 
 def test_orphans_go_after_the_services() -> None:
