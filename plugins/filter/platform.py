@@ -31,8 +31,26 @@ def ports_of(ports: list[dict[str, Any]], groups: Collection[str]) -> list[dict[
     return _inventory.ports_of(ports, groups)
 
 
+def running_on(
+    hosts: Mapping[str, Mapping[str, Any]], projects: Collection[str], needed: Collection[str] = ()
+) -> list[str]:
+    """Which of the Compose projects run, and on which host; then those of the hosts `needed` of which nothing is known."""
+    running = [
+        f"{project} on {host}"
+        for host, found in hosts.items()
+        for project in found.get("docker", {}).get("projects", [])
+        if project in projects
+    ]
+    return running + [f"whatever runs on {host} (not looked at in this run)" for host in needed if not hosts.get(host)]
+
+
 class FilterModule:
     """The filters, by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"inventory_problems": inventory_problems, "ports_of": ports_of, "url_targets": url_targets}
+        return {
+            "inventory_problems": inventory_problems,
+            "ports_of": ports_of,
+            "running_on": running_on,
+            "url_targets": url_targets,
+        }

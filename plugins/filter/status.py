@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -66,16 +67,28 @@ def _ranges(addresses: Iterable[str]) -> list[str]:
     return [f"{ip}:{first}" if first == last else f"{ip}:{first}-{last}" for ip, first, last in ranges]
 
 
+def serving_release(statuses: Iterable[Mapping[str, Any]]) -> str:
+    """The release that most copies of the serving colour run; empty where nothing serves."""
+    copies: Counter[str] = Counter()
+    for row in (row for status in statuses for row in status.get("services", [])):
+        if row["group"] in ("blue", "green") and not row["idle"] and row["release"]:
+            copies[row["release"]] += row["running"]
+    return max(sorted(copies), key=lambda release: copies[release], default="")
+
+
 def status_checklist(
     status: Mapping[str, Any],
     release: str,
-    secrets: Iterable[str],
+    secrets: Iterable[str] | None,
     given: Mapping[str, Any],
     health: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
-    """The checklist of a first deploy: what is done (true), what is not (false), and what could not be looked at (null)."""
+    """The checklist of a first deploy: what is done (true), what is not (false), and what could not be looked at (null).
+
+    `secrets` is null where it is not known which the application reads.
+    """
     # An empty value is somebody's decision, no value is an oversight.
-    missing = sorted(name for name in secrets if given.get(name) is None)
+    missing = sorted(name for name in secrets or () if given.get(name) is None)
     jobs = status["jobs"]
     failed = [job for job in jobs if job["state"] != "exited 0"]
     other = sorted({job["release"] for job in jobs if job["release"] not in ("", release)})
@@ -87,7 +100,7 @@ def status_checklist(
         if row["state"] not in ("healthy", "running") or row["running"] < row["total"]
     ]
     items = [
-        ("secrets referenced", not missing, f"missing: {', '.join(missing)}" if missing else ""),
+        _secrets_item(secrets is not None, missing),
         ("persistent volumes", bool(status["volumes"]), ", ".join(status["volumes"])),
         ("migrations and seeds applied", _all_ended(jobs, failed), _jobs_detail(jobs, failed, other)),
         ("every service well", bool(services) and not bad, ", ".join(bad)),
@@ -101,6 +114,12 @@ def status_checklist(
     detail = ", ".join(unwell) if checks else str((health or {}).get("msg", ""))[:200] if unknown is False else ""
     items.append(("checks through the proxy green", (not unwell) if checks else unknown, detail))
     return [{"item": item, "done": done, "detail": detail} for item, done, detail in items]
+
+
+def _secrets_item(known: bool, missing: list[str]) -> tuple[str, bool | None, str]:
+    if not known:
+        return "secrets referenced", None, "no release runs that could be asked; give app_release"
+    return "secrets referenced", not missing, f"missing: {', '.join(missing)}" if missing else ""
 
 
 def _on(row: Mapping[str, Any], several: bool) -> str:
@@ -129,6 +148,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet": fleet,
+            "serving_release": serving_release,
             "status_table": status_table,
             "status_checklist": status_checklist,
             "checklist_text": checklist_text,

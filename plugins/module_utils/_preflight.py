@@ -117,13 +117,21 @@ def _system(readings: Mapping[str, Any]) -> Iterable[Problem]:
 
 def _identity(readings: Mapping[str, Any], platform_id: str) -> Iterable[Problem]:
     """Two inventories with one platform_name would take each other's containers for their own."""
-    owner = readings["platform_id"]
-    if platform_id and owner and owner != platform_id:
-        yield Problem(
-            f"{readings['state_directory']} belongs to the platform {owner}, and this inventory is {platform_id}",
-            "Give this one a platform_name of its own. If platform_id was changed on purpose, write the new one to "
-            f"{readings['state_directory']}/{IDENTITY} on this host.",
-        )
+    problem = belongs_to_another(readings["state_directory"], readings["platform_id"], platform_id)
+    if problem:
+        yield Problem(problem, f"Give this one a platform_name of its own. {rename(readings['state_directory'])}")
+
+
+def belongs_to_another(state_directory: str, owner: str, platform_id: str) -> str:
+    """The problem in words where a directory is another platform's, else nothing."""
+    if not platform_id or not owner or owner == platform_id:
+        return ""
+    return f"{state_directory} belongs to the platform {owner}, and this inventory is {platform_id}"
+
+
+def rename(state_directory: str) -> str:
+    """What to do where it is the same platform under a new ID."""
+    return f"If platform_id was changed on purpose, write the new one to {state_directory}/{IDENTITY} on this host."
 
 
 def _clock(readings: Mapping[str, Any], limits: Limits, time: float | None) -> Iterable[Problem]:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence  # noqa: UP035  (loads in Python 3.8, see _preflight.py)
 
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight
+from ansible_collections.lastro.platform.plugins.module_utils._docker_root import configured_root
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._preflight import Listener
 
 CONNECT_SECONDS = 3.0
-DOCKER_ROOT = "/var/lib/docker"
 
 
 def take(
@@ -42,7 +42,7 @@ def take(
         "python_version": platform.python_version(),
         "time": time.time(),
         "state_directory": state_directory,
-        "platform_id": _text(os.path.join(state_directory, _preflight.IDENTITY)).strip(),
+        "platform_id": platform_of(state_directory),
         "uid": os.geteuid(),
         "user": _user(os.geteuid()),
         "memory_bytes": _preflight.parse_memory(_text("/proc/meminfo")),
@@ -53,6 +53,11 @@ def take(
         "listeners": _listeners({int(port["port"]) for port in ports}, containers),
         "unreachable": _unreachable(reachable),
     }
+
+
+def platform_of(state_directory: str) -> str:
+    """Whose directory it is; empty where nobody has said."""
+    return _text(os.path.join(state_directory, _preflight.IDENTITY)).strip()
 
 
 def _docker(engine: Engine) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -66,7 +71,7 @@ def _docker(engine: Engine) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         # Stopped, or older than the API the client speaks: the program itself still knows its version.
         program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
         version = _version_of(program) if program else ""
-        facts = {"installed": bool(program), "running": False, "version": version, "root": DOCKER_ROOT}
+        facts = {"installed": bool(program), "running": False, "version": version, "root": configured_root()}
         return {**facts, "projects": [], "digests": []}, []
 
 

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,6 +117,17 @@ def check_terms(valid_days: int, renew_before_days: int) -> None:
         )
 
 
+def check_may_begin(directory: str, relied_on: Sequence[str]) -> None:
+    """Refuse to begin with a CA where something may run with certificates of one: that one is lost, or kept by another host."""
+    if relied_on:
+        raise PlatformError(
+            f"There is no CA in {directory}, but certificates of one are or may be in use: {', '.join(relied_on)}",
+            "Run without --limit where a host was not looked at. Bring the directory back from the backup of the host that "
+            "kept the CA. To begin with a new CA instead, pass -e tls_new_ca=true: until that deploy has switched to a new "
+            "colour, the one that serves opens no connection.",
+        )
+
+
 def load_ca(found: Material, issued: bool, directory: str, now: datetime) -> Pair | None:
     """The CA as it is on disk, None where there is none yet. Everything in between is refused: to replace
     a CA silently would cut every peer that still trusts the old one.
@@ -125,7 +136,7 @@ def load_ca(found: Material, issued: bool, directory: str, now: datetime) -> Pai
         return None  # a key alone is what a run killed half-way through creating the CA leaves
     cure = (
         f"Restore `{CA}.key` and `{CA}.crt` in {directory} from the backup of the platform's secrets. To begin with a "
-        "new CA instead (every certificate is then issued anew), move that directory away and run again."
+        "new CA instead (every certificate is then issued anew), move that directory away and pass -e tls_new_ca=true."
     )
     if found.key is None:
         raise PlatformError(f"The CA's key is missing in {directory} although certificates exist", cure)

@@ -104,8 +104,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lastro.platform.plugins.module_utils import _secrets
-from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.lastro.platform.plugins.module_utils import _docker_root, _secrets
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
 INDEX = ".index.json"
@@ -116,13 +116,7 @@ def existing_data(paths: list[str], volumes: list[str], docker_root: Path, engin
     found = [f"path {path}" for path in paths if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path))]
     if not volumes:
         return found
-    try:
-        names = [str(volume["Name"]) for volume in engine.get("/volumes")["Volumes"] or ()]
-    except EngineError as error:
-        if error.status:
-            raise
-        folder = docker_root / "volumes"
-        names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    names = _docker_root.volumes(engine, docker_root)
     return found + [f"volume {name}" for name in sorted(names) if any(fnmatchcase(name, one) for one in volumes)]
 
 

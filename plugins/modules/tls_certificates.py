@@ -14,7 +14,8 @@ description:
     expire soon, whose names changed, or that another CA signed. Each renewal makes a new key.
   - Returns the keys as RV(material), so a task that uses this module needs C(no_log=true); the module cannot censor a value
     and return it too.
-  - A CA that is damaged, incomplete or expired is refused and never replaced. Certificates no longer asked for stay.
+  - A CA that is damaged, incomplete or expired is refused and never replaced. With O(relied_on) so is one that is missing.
+    Certificates no longer asked for stay.
 options:
   directory:
     description:
@@ -30,6 +31,13 @@ options:
     description: How many days a new CA is valid.
     type: int
     default: 3650
+  relied_on:
+    description:
+      - What runs with certificates of a CA already, or may, in words, as C(shop-postgres on data1). Where something does and
+        O(directory) has no CA, none is created, as its peers would not trust it.
+    type: list
+    elements: str
+    default: []
   certificates:
     description: The certificates wanted. Each serves servers and clients.
     type: list
@@ -138,6 +146,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._tls import (
     Pair,
     Store,
     Wanted,
+    check_may_begin,
     check_terms,
     create_ca,
     describe_end,
@@ -163,6 +172,8 @@ class Run:
         self.wanted = wanted_from(params["certificates"])
         self.store = Store(params["directory"])
         self.before = {name: self.store.read(name) for name in [CA, *(item.name for item in self.wanted)]}
+        if self.empty:
+            check_may_begin(params["directory"], params["relied_on"])
 
     @property
     def empty(self) -> bool:
@@ -243,7 +254,7 @@ def _notice(ca: Pair | None, now: datetime, renew_before: timedelta) -> str:
         return ""
     return (
         f"The platform's CA ends on {ca.not_after:%Y-%m-%d}, and every certificate with it. Plan its replacement: move "
-        "its directory away and deploy; every service then gets a new certificate."
+        "its directory away and deploy with -e tls_new_ca=true; every service then gets a new certificate."
     )
 
 
@@ -260,6 +271,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "ca_name": {"type": "str", "default": "Lastro platform CA"},
             "ca_valid_days": {"type": "int", "default": 3650},
+            "relied_on": {"type": "list", "elements": "str", "default": []},
             "certificates": {"type": "list", "elements": "dict", "required": True, "options": certificate},
             "valid_days": {"type": "int", "default": 365},
             "renew_before_days": {"type": "int", "default": 30},
@@ -267,7 +279,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        if CRYPTOGRAPHY_ERROR and not (module.check_mode and Run(module.params, True, _now()).empty):
+        # What is refused is refused before a library is installed for it.
+        if CRYPTOGRAPHY_ERROR and not (Run(module.params, True, _now()).empty and module.check_mode):
             package = "python3-cryptography"
             message = missing_required_lib("cryptography", reason=f"in the distribution's package {package}")
             module.fail_json(msg=message, exception=CRYPTOGRAPHY_ERROR, missing_library=package)

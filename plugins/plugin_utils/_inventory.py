@@ -35,6 +35,7 @@ class Inventory:
     private_address: str = ""
     subnet: str = ""
     release: str = ""
+    release_needed: bool = True
     groups: Mapping[str, Collection[str]] = field(default_factory=dict)
     needs: Sequence[str] = ()
     urls: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +77,7 @@ def _names(inventory: Inventory) -> Iterator[str]:
         )
     if inventory.environment not in ENVIRONMENTS:
         yield f"platform_environment is {inventory.environment!r}. Set it to dev, stage or prod in {VARIABLES}."
-    elif inventory.environment != "dev" and not inventory.release:
+    elif inventory.environment != "dev" and inventory.release_needed and not inventory.release:
         yield (
             f"app_release is not set, and {inventory.environment} deploys only a release that is named. "
             "Pass -e app_release=NAME."

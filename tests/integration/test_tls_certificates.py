@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.playbook import play
 from tests.support import REPOSITORY, run_module
 
 POSTGRES = {"name": "postgres", "dns": ["localhost", "postgres"], "ips": ["127.0.0.1"]}
@@ -143,19 +144,79 @@ def test_a_run_killed_at_any_write_is_repaired_by_the_next(directory: Path, left
     assert not keep(directory)["changed"]
 
 
-def test_keys_show_nowhere_but_in_the_facts(directory: Path) -> None:
+def test_a_lost_ca_is_not_made_anew_while_its_certificates_are_in_use(directory: Path, tmp_path: Path) -> None:
+    in_use = {"relied_on": ["shop-postgres on data1", "shop-redis on data1"]}
+    for check in (True, False):
+        refused = keep(directory, check=check, **in_use)
+        assert refused["failed"]
+        assert (
+            f"There is no CA in {directory}, but certificates of one are or may be in use: shop-postgres on data1, shop-redis on data1."
+            in refused["msg"]
+        )
+        assert "Bring the directory back from the backup" in refused["msg"]
+        assert "-e tls_new_ca=true" in refused["msg"]
+    # Before the library is asked for, which a rebuilt host does not have yet.
+    assert "There is no CA" in without_cryptography(tmp_path, directory, check=False, **in_use)["msg"]
+    assert not directory.parent.exists()
+    keep(directory)
+    assert not keep(directory, **in_use)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("in_use", "variables", "said"),
+    [
+        ("postgres on data1", {}, "There is no CA in"),
+        ("redis on data1", {}, "There is no CA in"),
+        ("registry on control2", {}, "There is no CA in"),
+        ("postgres on data1", {"tls_new_ca": True}, "postgres"),
+        ("blue on data1", {}, "postgres"),
+        ("eu-postgres on data1", {}, "postgres"),
+        ("", {}, "postgres"),
+        # A playbook without the role platform.
+        ("nobody looked at all", {}, "postgres"),
+        # `deploy --limit control`.
+        ("whatever runs on unseen", {}, "There is no CA in"),
+    ],
+)
+def test_the_role_knows_what_runs_on_every_host(
+    tmp_path: Path, in_use: str, variables: dict[str, Any], said: str
+) -> None:
+    project, _on, host = in_use.partition(" on ")
+    databases = ["data1", "unseen"] if host == "unseen" else ["data1"]
+    given = {**variables, "platform_name": "shop", "platform_state_dir": str(tmp_path / "state")}
+    hosts = {name: {"platform_host": {"docker": {"projects": []}}} for name in ("control2", "data1")}
+    if in_use == "nobody looked at all":
+        hosts = {}
+    if host in hosts:
+        hosts[host]["platform_host"]["docker"]["projects"] = [f"shop-{project}"]
+    done = play(
+        tmp_path,
+        [{"hosts": "control", "gather_facts": False, "roles": ["lastro.platform.tls"]}],
+        # The host that kept the CA was rebuilt under another name.
+        {"control": {"hosts": {"control2": {}}}, "postgres": {"hosts": {host: {} for host in databases}}},
+        hosts,
+        {**given, "platform_private_address": "10.0.0.1"},
+    )
+    assert said in done.stdout, done.stdout
+    assert (tmp_path / "state/secrets/tls/ca.crt").exists() is (done.returncode == 0)
+    if done.returncode:
+        where = in_use if host == "unseen" else f"shop-{in_use}"
+        assert f"are or may be in use: {where}" in done.stdout.replace("\n    ", " ")
+
+
+def test_keys_show_nowhere_but_in_the_material(directory: Path) -> None:
     result = keep(directory)
     del result["material"]
     assert "BEGIN" not in json.dumps(result)
     assert "-----BEGIN PRIVATE KEY" not in json.dumps(result["diff"])
 
 
-def without_cryptography(tmp_path: Path, directory: Path, check: bool) -> dict[str, Any]:
+def without_cryptography(tmp_path: Path, directory: Path, check: bool, **more: Any) -> dict[str, Any]:
     """Run the module where importing the library fails, as on a bare host."""
     hidden = tmp_path / "hidden"
     (hidden / "cryptography").mkdir(parents=True, exist_ok=True)
     (hidden / "cryptography" / "__init__.py").write_text("raise ImportError('hidden by the test')\n")
-    arguments = {"directory": str(directory), "certificates": [POSTGRES], "_ansible_check_mode": check}
+    arguments = {"directory": str(directory), "certificates": [POSTGRES], "_ansible_check_mode": check, **more}
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "plugins/modules/tls_certificates.py")],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),

@@ -46,6 +46,7 @@ def environments(**worker: str) -> dict[str, Any]:
     [
         GOOD,
         DEV,
+        replace(GOOD, release="", release_needed=False),
         replace(GOOD, environment="stage", ansible_version="2.21.0.dev0"),
         replace(GOOD, known_names=["db"], service_environments={"web": {"DATABASE_URL": "postgresql://app@db/shop"}}),
     ],

@@ -198,7 +198,13 @@ def test_small_parsers() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["modules/preflight.py", "module_utils/_preflight.py", "module_utils/_preflight_readings.py"]
+    "path",
+    [
+        "modules/preflight.py",
+        "module_utils/_preflight.py",
+        "module_utils/_preflight_readings.py",
+        "module_utils/_docker_root.py",
+    ],
 )
 def test_a_python_that_is_too_old_can_load_what_refuses_it(path: str) -> None:
     ast.parse((REPOSITORY / "plugins" / path).read_text(), feature_version=(3, 8))

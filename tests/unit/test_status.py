@@ -12,6 +12,7 @@ from ansible_collections.lastro.platform.plugins.filter.release import release_d
 from ansible_collections.lastro.platform.plugins.filter.status import (
     checklist_text,
     fleet,
+    serving_release,
     status_checklist,
     status_table,
 )
@@ -180,6 +181,42 @@ def test_the_checklist_says_which_release_migrated_last() -> None:
     assert {"item": "migrations and seeds applied", "done": True, "detail": "by release 1.4"} in items
     assert "yes   migrations and seeds applied" in checklist_text(items)
     assert "NO    secrets" in checklist_text([{"item": "secrets", "done": False, "detail": "missing: A"}])
+
+
+def test_secrets_are_unknown_where_no_release_says_which_there_are() -> None:
+    first = status_checklist(fleet({"dev": status(services=[])}), "", None, {}, HEALTH)[0]
+    assert (first["item"], first["done"]) == ("secrets referenced", None)
+    assert "no release runs" in first["detail"]
+
+
+def released(*found: tuple[str, str, str]) -> dict[str, Any]:
+    """A host with a copy of the service web for each (colour, release, status)."""
+    copies = [
+        container(colour, f"web-{number}", how, labels={"lastro.service": f"web{number}", "lastro.release": release})
+        for number, (colour, release, how) in enumerate(found)
+    ]
+    return {"services": rows([*copies, container("postgres", "postgres")], "shop", "blue")}
+
+
+UP, DOWN = "Up 2 hours", "Exited (1) 1 minute ago"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "release"),
+    [
+        ([], ""),
+        ([{}, {"skipped": True}], ""),
+        ([released()], ""),
+        ([released(("blue", "1.4", UP))], "1.4"),
+        ([released(("blue", "1.4", UP), ("green", "1.5", UP))], "1.4"),
+        # What serves is down: it is still the release that should.
+        ([released(("blue", "1.4", DOWN))], "1.4"),
+        ([released(("blue", "1.4", UP)), released(("blue", "1.5", UP), ("blue", "1.5", UP))], "1.5"),
+        ([released(("blue", "1.4", UP)), released(("blue", "1.5", DOWN))], "1.4"),
+    ],
+)
+def test_the_release_that_serves(hosts: list[dict[str, Any]], release: str) -> None:
+    assert serving_release(hosts) == release
 
 
 def now(*actions: tuple[str, str], containers: bool = True, files: list[str] | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 from ansible_collections.lastro.platform.plugins.module_utils._tls import (
     Material,
     Wanted,
+    check_may_begin,
     check_terms,
     create_ca,
     issue,
@@ -86,6 +87,13 @@ def test_a_ca_that_is_not_whole_is_refused(found: Material, issued: bool, days_l
 @pytest.mark.parametrize("found", [NONE, Material(CA.pem().key, None)])
 def test_where_nothing_was_issued_a_ca_may_be_made(found: Material) -> None:
     assert load_ca(found, False, "/secrets/tls", NOW) is None
+
+
+def test_a_ca_is_not_begun_where_another_is_in_use() -> None:
+    with pytest.raises(PlatformError, match="shop-postgres on data1, shop-redis on data2") as error:
+        check_may_begin("/secrets/tls", ["shop-postgres on data1", "shop-redis on data2"])
+    assert "tls_new_ca=true" in error.value.cure
+    check_may_begin("/secrets/tls", [])
 
 
 def test_a_whole_ca_is_loaded() -> None:
