@@ -215,6 +215,10 @@ def check_volumes(application: Application) -> None:
                     key,
                 )
         application.dropped += [f"volumes.{name}.{key}" for key in ("external", "name") if key in (spec or {})]
+    _check_mounts(application, defined)
+
+
+def _check_mounts(application: Application, defined: Mapping[str, Any]) -> None:
     for service in application.services.values():
         for entry in service.spec.get("volumes") or []:
             source, read_only = volume_source(entry)
