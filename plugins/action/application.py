@@ -25,6 +25,7 @@ _SPEC: dict[str, dict[str, Any]] = {
     "replicas": {"type": "dict", "default": {}},
     "profiles": {"type": "list", "elements": "str", "default": []},
     "allow_privileged": {"type": "list", "elements": "str", "default": []},
+    "state_dir": {"type": "str"},
     "pids_limit": {"type": "int", "default": 512},
     "provided": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},

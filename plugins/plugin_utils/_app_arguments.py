@@ -44,6 +44,7 @@ def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
         replicas={str(key): _copies(key, value) for key, value in (arguments.get("replicas") or {}).items()},
         profiles=tuple(arguments.get("profiles") or ()),
         allow_privileged=tuple(arguments.get("allow_privileged") or ()),
+        state_dir=str(arguments.get("state_dir") or Settings.state_dir),
         provided={str(key): str(value) for key, value in (arguments.get("provided") or {}).items()},
     )
     application = Application(source, settings)

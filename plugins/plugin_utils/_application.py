@@ -56,6 +56,8 @@ class Settings:
     replicas: Mapping[str, int] = field(default_factory=dict)
     profiles: tuple[str, ...] = ()
     allow_privileged: tuple[str, ...] = ()
+    # Where the platform keeps its secrets on a host.
+    state_dir: str = "/var/lib/lastro"
     # Where a `provided` service is, by its name in the Compose file.
     provided: Mapping[str, str] = field(default_factory=dict)
 
@@ -233,7 +235,7 @@ class Application:
                 arguments = {
                     key: outside.get(key) if value is None else value for key, value in variables(build.get("args"))
                 }
-                item["context_local"] = os.path.normpath(os.path.join(directory, str(build.get("context", "."))))
+                item["context_local"] = os.path.normpath(os.path.join(directory, str(build.get("context") or ".")))
                 item["build_args"] = {key: value for key, value in arguments.items() if value is not None}
                 item["from"] = sorted(value for value in item["build_args"].values() if value.startswith("lastro/"))
             else:

@@ -9,22 +9,18 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.lastro.platform.plugins.plugin_utils._application_host import host_demands
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import is_path, volume_source
 
 if TYPE_CHECKING:
     from ansible_collections.lastro.platform.plugins.plugin_utils._application import Application
 
-# Where the Docker Engine can be commanded, or its data be read.
-_ENGINE_PATHS = ("/var/run/docker.sock", "/run/docker.sock", "/var/lib/docker")
+# Docker volumes of the platform's own services, after `<platform>_`: an application that mounts one would have its data.
+PLATFORM_VOLUMES = ("postgres_data", "postgres_socket", "postgres_spool", "redis_data", "registry_data")
 
 
 def check_privileges(application: Application, name: str, spec: Mapping[str, Any]) -> None:
-    asked: list[tuple[str, str]] = []
-    if spec.get("privileged"):
-        asked.append(("privileged", "privileged"))
-    for key in ("network_mode", "pid", "ipc", "userns_mode"):
-        if str(spec.get(key, "")) == "host":
-            asked.append((key, f"{key}: host"))
     if spec.get("network_mode") not in (None, "none", "host"):
         raise _error(
             application,
@@ -33,16 +29,9 @@ def check_privileges(application: Application, name: str, spec: Mapping[str, Any
             name,
             "network_mode",
         )
-    for entry in spec.get("volumes") or []:
-        source, _read_only = volume_source(entry)
-        if reaches_engine(source):
-            asked.append(("volumes", f"the Docker socket ({source})"))
-    dangerous = {"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO"}
-    for capability in spec.get("cap_add") or []:
-        if str(capability).upper().removeprefix("CAP_") in dangerous:
-            asked.append(("cap_add", f"capability {capability}"))
-    if asked and name not in application.settings.allow_privileged:
-        key, what = asked[0]
+    if name in application.settings.allow_privileged:
+        return
+    for key, what in host_demands(spec, application.settings.state_dir):
         raise _error(
             application,
             f"service {name} asks for {what}, which gives it the host",
@@ -226,6 +215,10 @@ def check_volumes(application: Application) -> None:
                     key,
                 )
         application.dropped += [f"volumes.{name}.{key}" for key in ("external", "name") if key in (spec or {})]
+    _check_mounts(application, defined)
+
+
+def _check_mounts(application: Application, defined: Mapping[str, Any]) -> None:
     for service in application.services.values():
         for entry in service.spec.get("volumes") or []:
             source, read_only = volume_source(entry)
@@ -236,6 +229,15 @@ def check_volumes(application: Application) -> None:
                     application,
                     f"service {service.name} mounts volume {source}, which is not defined",
                     "Add it under `volumes`.",
+                    service.name,
+                    "volumes",
+                )
+            if source in PLATFORM_VOLUMES:
+                raise _error(
+                    application,
+                    f"service {service.name} mounts volume {source}, "
+                    f"which is the platform's own Docker volume {application.settings.platform}_{source}",
+                    f"Give the volume another name, for example app_{source}.",
                     service.name,
                     "volumes",
                 )
@@ -252,27 +254,3 @@ def check_volumes(application: Application) -> None:
 
 def _error(application: Application, problem: str, cure: str, *path: str) -> Exception:
     return application.source.error(problem, cure, "services", *path)
-
-
-def volume_source(entry: Any) -> tuple[str, bool]:
-    """(source, read-only) of a volume entry; an anonymous volume has no source."""
-    if isinstance(entry, Mapping):
-        source = str(entry.get("source") or "")
-        relative = entry.get("type") == "bind" and source and not is_path(source)
-        return f"./{source}" if relative else source, bool(entry.get("read_only"))
-    parts = str(entry).split(":")
-    return (parts[0] if len(parts) > 1 else ""), len(parts) > 2 and "ro" in parts[2].split(",")
-
-
-def reaches_engine(source: str) -> bool:
-    """Whether a mounted path is the Engine's socket or data, or holds them: read-only does not stop a socket."""
-    path = "/" + os.path.normpath(source).lstrip("/")
-    if not source.startswith("/"):
-        return source.endswith("docker.sock")
-    return path.endswith("docker.sock") or any(
-        f"{there}/".startswith(path.rstrip("/") + "/") or path.startswith(f"{there}/") for there in _ENGINE_PATHS
-    )
-
-
-def is_path(source: str) -> bool:
-    return source.startswith(("/", ".", "~"))

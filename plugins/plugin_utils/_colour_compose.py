@@ -19,7 +19,6 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application impor
     secret_names,
     unique,
 )
-from ansible_collections.lastro.platform.plugins.plugin_utils._application_checks import is_path, volume_source
 from ansible_collections.lastro.platform.plugins.plugin_utils._colour_inputs import Copy, Inputs, UserFiles
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_source import EXTENSION
 from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values import (
@@ -27,10 +26,12 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._compose_values im
     drop_empty,
     env_files,
     extra_hosts,
+    is_path,
     mount_target,
     pairs,
     plain,
     variables,
+    volume_source,
     words,
 )
 from ansible_collections.lastro.platform.plugins.plugin_utils._env_file import parse_env_file
@@ -141,7 +142,7 @@ class Compiler:
         networks = base.pop("networks", None) or {"default": {}}
         for number, port in enumerate(self.application.ports(service.name, colour)[: service.replicas], start=1):
             aliased = {
-                name: {**(spec or {}), "aliases": unique([service.name, *(spec or {}).get("aliases", [])])}
+                name: {**(spec or {}), "aliases": unique([service.name, *((spec or {}).get("aliases") or [])])}
                 for name, spec in networks.items()
             }
             published = f"{settings.address}:{port}:{service.extension['port']}"
@@ -183,7 +184,7 @@ class Compiler:
                 continue
             copies = range(1, peers[name].replicas + 1) if peers[name].kind in ROUTED else None
             for copy in [f"{name}-{number}" for number in copies] if copies else [name]:
-                found[copy] = plain(condition)
+                found[copy] = plain(condition or {"condition": "service_started"})
         return found
 
     def _environment(self, service: AppService) -> dict[str, str]:
@@ -242,11 +243,11 @@ class Compiler:
     def _config(self, service: AppService, entry: Any) -> tuple[Copy, str]:
         """What is mounted for a config of the service, and where."""
         name = str(entry["source"] if isinstance(entry, Mapping) else entry)
-        target = str(entry.get("target", f"/{name}")) if isinstance(entry, Mapping) else f"/{name}"
+        target = str((entry.get("target") if isinstance(entry, Mapping) else None) or f"/{name}")
         defined = (self.application.source.data.get("configs") or {}).get(name) or {}
         if defined.get("file"):
             return self._files(service).copy(str(defined["file"]), "configs"), target
-        if "content" in defined:
+        if defined.get("content") is not None:
             return self._files(service).given(name, str(defined["content"]), "configs"), target
         raise self._error(
             service, f"uses config {name}, which has neither `file` nor `content`", "Give one of them.", "configs"

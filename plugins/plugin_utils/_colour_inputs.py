@@ -55,6 +55,9 @@ class UserFiles:
             self.inputs.read(self._inside(path, key))
         except FileNotFoundError:
             return False
+        except OSError:
+            # It is there, and reading it says what is wrong.
+            return True
         return True
 
     def copy(self, source: str, key: str) -> Copy:
@@ -85,7 +88,7 @@ class UserFiles:
 
     def _found(self, path: str, key: str) -> tuple[str, bytes]:
         content = self._read(path, key)
-        return _RUN if self.inputs.executable(path) else _READ, content
+        return _RUN if self.inputs.executable(self._inside(path, key)) else _READ, content
 
     def _decoded(self, path: str, content: bytes, key: str) -> str:
         try:

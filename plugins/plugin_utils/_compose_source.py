@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.plugin_utils._compose_shapes import FILE, SERVICE, misshapen
 
 EXTENSION = "x-platform"
 # Into another file: the shell would empty compose.yaml before Compose reads it.
@@ -29,16 +30,6 @@ _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)"
     rf"|\{{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>{_WORD})\}}|(?P<bad>))"
 )
-# What Compose would refuse, or what would be read letter by letter.
-_SHAPES: dict[str, tuple[str, tuple[type, ...]]] = {
-    **dict.fromkeys(("image", "user"), ("text", (str,))),
-    **dict.fromkeys(("profiles", "volumes", "configs", "secrets", "cap_add"), ("a list", (list,))),
-    **dict.fromkeys(
-        ("depends_on", "environment", "extra_hosts", "labels", "networks"), ("a list or a mapping", (list, dict))
-    ),
-    "deploy": ("a mapping", (dict,)),
-    "env_file": ("text or a list", (str, list)),
-}
 _NUMBERS = {"port", "port_slot", "replicas"}
 
 
@@ -68,6 +59,13 @@ class _Loader(yaml.SafeLoader):
                 )
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError):
+            # `!!int x`: the text stays out of the message, for it may be somebody's password.
+            raise yaml.constructor.ConstructorError(None, None, f"not a value of {node.tag}", node.start_mark) from None
+
     def construct_lines(self, node: yaml.MappingNode) -> Any:
         found = Lines()
         yield found
@@ -79,8 +77,13 @@ class _Loader(yaml.SafeLoader):
             found[key] = self.construct_object(value_node, deep=True)
 
 
+# Sets, ordered mappings and bytes are in no Compose file; their tags are refused with a line.
 _Loader.yaml_constructors = {
-    **yaml.SafeLoader.yaml_constructors,
+    **{
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if not str(tag).endswith((":binary", ":omap", ":pairs", ":set"))
+    },
     "tag:yaml.org,2002:map": _Loader.construct_lines,
     "tag:yaml.org,2002:timestamp": yaml.SafeLoader.construct_yaml_str,
 }
@@ -90,7 +93,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
+    ("int", r"[-+]?(0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
     ("float", r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+)", "-+.0123456789"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
@@ -106,13 +109,7 @@ class Source:
         self._check_shape()
 
     def _load(self, text: str) -> Lines:
-        try:
-            data = yaml.load(text, Loader=_Loader)  # a SafeLoader that keeps line numbers  # nosec B506
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise SourceError(
-                f"{self.name}:{line}: not valid YAML: {error.problem or error}", "Correct the file."
-            ) from error
+        data = self._parse(text)
         if not isinstance(data, Lines) or not isinstance(data.get("services"), Lines) or not data["services"]:
             raise SourceError(
                 f"{self.name}:1: no services", "A Compose file has a mapping `services` with at least one entry."
@@ -129,6 +126,17 @@ class Source:
         if not isinstance(resolved, Lines):
             raise AssertionError("a mapping stays one")
         return resolved
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return yaml.load(text, Loader=_Loader)  # a SafeLoader that keeps line numbers  # nosec B506
+        except yaml.reader.ReaderError as error:
+            line, problem = text.count("\n", 0, error.position) + 1, f"{error.reason} (#x{error.character:04x})"
+        except yaml.MarkedYAMLError as error:
+            line, problem = error.problem_mark.line + 1 if error.problem_mark else 1, error.problem or str(error)
+        except RecursionError:
+            line, problem = 1, "nested too deep"
+        raise SourceError(f"{self.name}:{line}: not valid YAML: {problem}", "Correct the file.")
 
     def _resolve(self, value: Any, path: tuple[str, ...], line: int, unused: set[tuple[str, ...]]) -> Any:
         """The value with its variables in place, except where nobody reads it: those need not be set."""
@@ -188,9 +196,8 @@ class Source:
     def _check_shape(self) -> None:
         if "include" in self.data:
             raise self.error("`include` is not supported", FLATTEN, "include")
-        for section in ("volumes", "networks", "configs", "secrets"):
-            if not isinstance(self.data.get(section) or {}, Mapping):
-                raise self.error(f"`{section}` is not a mapping", "Give each entry a name.", section)
+        for path, problem, cure in misshapen(self.data, FILE):
+            raise self.error(problem, cure, *path)
         for name, spec in self.data["services"].items():
             if not isinstance(spec, Lines):
                 raise self.error(f"service {name} is not a mapping", "Give it at least `image`.", "services", name)
@@ -201,10 +208,8 @@ class Source:
                     "services",
                     name,
                 )
-            for key, (shape, types) in _SHAPES.items():
-                if spec.get(key) is not None and not isinstance(spec[key], types):
-                    cure = "Put it in quotes." if shape == "text" else "Write it as the Compose Specification has it."
-                    raise self.error(f"service {name}: `{key}` is not {shape}", cure, "services", name, key)
+            for path, problem, cure in misshapen(spec, SERVICE):
+                raise self.error(f"service {name}: {problem}", cure, "services", name, *path)
             _numbers(_extension(spec))
         self._validate(self.data.get(EXTENSION), "application", EXTENSION)
         for section in ("services", "volumes"):
@@ -228,18 +233,19 @@ class Source:
                 *([unknown[1]] if unknown else []),
             )
 
-    def line(self, *path: str) -> int:
-        """The line of the deepest key of `path` that the file has."""
+    def line(self, *path: str | int) -> int:
+        """The line of the deepest key of `path` that the file has; a number is the place of an entry in a list."""
         node: Any = self.data
         line = 1
         for key in path:
-            if not isinstance(node, Lines) or key not in node:
-                break
-            line = node.lines.get(key, line)
+            if isinstance(key, str):
+                if not isinstance(node, Lines) or key not in node:
+                    break
+                line = node.lines.get(key, line)
             node = node[key]
         return line
 
-    def error(self, problem: str, cure: str, *path: str) -> SourceError:
+    def error(self, problem: str, cure: str, *path: str | int) -> SourceError:
         return SourceError(f"{self.name}:{self.line(*path)}: {problem}", cure)
 
 

@@ -71,5 +71,30 @@ def mount_target(entry: Any) -> str:
     return str(entry["target"]) if isinstance(entry, Mapping) else str(entry).split(":")[1]
 
 
+def is_on(value: Any) -> bool:
+    """A boolean of Compose, which a variable makes text. What is neither on nor off is neither, and Compose refuses it."""
+    return as_text(value).lower() in ("true", "yes", "on", "y")
+
+
+def is_off(value: Any) -> bool:
+    return as_text(value).lower() in ("", "false", "no", "off", "n")
+
+
+def volume_source(entry: Any) -> tuple[str, bool]:
+    """(source, read-only) of a volume entry; an anonymous volume has no source."""
+    if isinstance(entry, Mapping):
+        source = str(entry.get("source") or "")
+        relative = entry.get("type") == "bind" and source and not is_path(source)
+        return f"./{source}" if relative else source, is_on(entry.get("read_only"))
+    parts = str(entry).split(":")
+    options = parts[2].split(",") if len(parts) > 2 else []
+    # Compose takes the last of both.
+    return (parts[0] if len(parts) > 1 else ""), "ro" in options and "rw" not in options
+
+
+def is_path(source: str) -> bool:
+    return source.startswith(("/", ".", "~"))
+
+
 def short_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]

@@ -163,7 +163,7 @@ def test_a_file_is_copied_under_its_digest(tree: Tree, written: str, target: str
     assert tree.app(f"volumes: [{written}]").files[0]["path"] != entry["path"]
 
 
-@pytest.mark.parametrize("source", ["./bin/run", "./bin"])
+@pytest.mark.parametrize("source", ["./bin/run", "./bin/run/", "./bin"])
 def test_what_can_be_run_beside_the_compose_file_can_be_run_in_the_container(tree: Tree, source: str) -> None:
     tree.write(bin__run="#!/bin/sh\n")
     (plain,) = tree.app(f"volumes: ['{source}:/x']").files
@@ -229,6 +229,10 @@ def test_an_empty_value_for_one_service_is_a_decision(tree: Tree) -> None:
         ("env_file: gone.env", f"needs gone.env: {CREATE}"),
         ("volumes: ['./gone:/x']", f"needs ./gone: {CREATE}"),
         ("configs: [gone]", f"needs gone.ini: {CREATE}"),
+        (
+            "env_file: [{path: ./hollow, required: false}]",
+            "needs ./hollow, an empty directory. Mount a named volume instead.",
+        ),
         ("volumes: ['./hollow:/x']", "needs ./hollow, an empty directory. Mount a named volume instead."),
         (
             "volumes: ['./logo.png:/x']",
