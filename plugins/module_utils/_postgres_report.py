@@ -108,9 +108,7 @@ def login_warnings(
                 f"started with the new one. Without a gap: give {item.shut} the new password, and make it active."
             )
         if item.shut in left and told:
-            lines.append(
-                f"{item.shut} is not closed: somebody is connected with it. Have them use {item.open}, which is active."
-            )
+            lines.append(f"{item.shut} is not closed while somebody is connected with it; {item.open} is active.")
         elif item.shut in left:
             lines.append(f"{item.shut} stays open beside {item.open}, which is active: what serves may still use it.")
     return lines

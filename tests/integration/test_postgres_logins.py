@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
 from tests.integration.postgres_server import SUPERUSER, Server, database, login, running
+from tests.support import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +119,7 @@ def test_a_login_is_not_closed_on_whoever_is_connected_with_it(server: Server, w
     with server.session(**login(wanted, "app_a")):
         kept = server.run(other, close_inactive=True)
         assert kept["open_logins"] == [f"{name}_app_a"]
-        assert f"{name}_app_a is not closed: somebody is connected with it" in said(kept)
+        assert f"{name}_app_a is not closed while somebody is connected with it" in said(kept)
     assert open_logins(server, wanted) == ["app_a", "app_b"]
     assert server.run(other, close_inactive=True)["open_logins"] == []
     assert open_logins(server, wanted) == ["app_b"]
@@ -167,3 +171,35 @@ def test_a_password_changes_when_it_changed_and_shows_nowhere(server: Server, wa
     for secret in (SUPERUSER, "another-p", *wanted["passwords"].values(), "SCRAM-SHA-256"):
         assert secret not in shown
     assert "SELECT" in server.logs(), "the log holds statements, or it would prove nothing"
+
+
+def deploy(directory: Path, server: Server, wanted: dict[str, Any], *options: str) -> str:
+    """The role at both places of a deploy; what Ansible said."""
+    name = "lastro.platform.postgres"
+    url = f"postgresql://postgres:{SUPERUSER}@127.0.0.1:{server.port}/postgres?sslmode=require"
+    given = {"postgres_url": url, "postgres_databases": [wanted], "platform_name": "lt", "platform_state_dir": "/lt",
+             "platform_private_address": "127.0.0.1", "ansible_python_interpreter": sys.executable}  # fmt: skip
+    roles = [{"ansible.builtin.include_role": {"name": name, "tasks_from": entry}} for entry in ("main", "close")]
+    play = [{"hosts": "localhost", "gather_facts": False, "vars": given, "tasks": roles}]
+    (directory / "play.yml").write_text(json.dumps(play))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
+    done = subprocess.run(
+        [*command, str(directory / "play.yml"), *options], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_deploy_closes_the_login_at_its_end_when_its_release_serves(
+    server: Server, wanted: dict[str, Any], tmp_path: Path
+) -> None:
+    keep = "TASK [lastro.platform.postgres : Keep roles, rights, extensions and first content]"
+    wanted = {**wanted, "extensions": []}
+    server.run(wanted)
+    other = {**wanted, "active": "b"}
+    assert deploy(tmp_path, server, other, "-e", "postgres_close_inactive=false").count(keep) == 1
+    assert open_logins(server, wanted) == ["app_a", "app_b"]
+    assert deploy(tmp_path, server, other, "-e", "postgres_close_inactive=true").count(keep) == 2
+    assert open_logins(server, wanted) == ["app_b"]
+    again = deploy(tmp_path, server, other, "-e", "postgres_close_inactive=true")
+    assert (again.count(keep), "changed=0" in again) == (1, True), "nothing to do costs nothing"

@@ -147,7 +147,7 @@ def test_the_login_that_is_not_active_is_left_to_what_serves_until_it_may_be_clo
         (("app_app_a",), False, (), False, []),
         (("app_app_b",), True, (), False, []),
         ((), True, ("app_app_b",), False, ["app_app_b stays open beside app_app_a"]),
-        ((), True, ("app_app_b",), True, ["app_app_b is not closed: somebody is connected with it"]),
+        ((), True, ("app_app_b",), True, ["app_app_b is not closed while somebody is connected with it"]),
     ],
 )
 def test_what_is_said_about_application_logins(
