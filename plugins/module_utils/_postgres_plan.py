@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
@@ -42,6 +42,16 @@ class Wanted:
 
     def role(self, kind: str) -> str:
         return f"{self.name}_{kind}"
+
+    @property
+    def open(self) -> str:
+        """The application login that is to be open."""
+        return self.role(f"app_{self.active}")
+
+    @property
+    def shut(self) -> str:
+        """The application login that is to be shut, in the end: what serves may still use it."""
+        return self.role("app_b" if self.active == "a" else "app_a")
 
     def roles(self) -> dict[str, Role]:
         """The roles it has, by kind, as they should be."""
@@ -112,15 +122,30 @@ def check_passwords(wanted: Iterable[Wanted], login: Iterable[str] = ("migrate",
         )
 
 
+def left_open(wanted: Wanted, found: Mapping[str, Role], closing: Collection[str]) -> bool:
+    """Whether the login that is to be shut is open and stays so, as it is not among those that may be closed."""
+    there = found.get(wanted.shut)
+    return there is not None and there.login and wanted.shut not in closing
+
+
 def plan_roles(
-    wanted: Wanted, found: Mapping[str, Role], stale: Iterable[str], facts: Facts, verifier: Callable[[str], str]
+    wanted: Wanted,
+    found: Mapping[str, Role],
+    stale: Collection[str],
+    facts: Facts,
+    verifier: Callable[[str], str],
+    closing: Collection[str] = (),
 ) -> list[Step]:
-    """Roles, memberships, settings and passwords. `stale` names the roles whose password is another one."""
+    """Roles, memberships, settings and passwords. `stale` names the roles whose password is another one, `closing`
+    the open logins that may be closed.
+    """
     steps: list[Step] = []
-    outdated = set(stale)
-    for kind, role in wanted.roles().items():
+    for kind, planned in wanted.roles().items():
         name = wanted.role(kind)
         there = found.get(name)
+        # What serves goes on with login and password as they are, until it was replaced.
+        kept = name == wanted.shut and left_open(wanted, found, closing)
+        role = replace(planned, login=planned.login or kept)
         if there is None:
             steps.append(Step("server", f"create role {name}", f"CREATE ROLE {ident(name)} {_attributes(role)}"))
         elif (there.login, there.connection_limit, there.powers) != (role.login, role.connection_limit, role.powers):
@@ -129,7 +154,7 @@ def plan_roles(
             steps.append(Step("server", what, f"ALTER ROLE {ident(name)} {_attributes(role)} {removed}".rstrip()))
         # A login that opens gets its password again: whether it still holds could not be tried while it was shut.
         opens = there is not None and role.login and not there.login and not facts.superuser
-        if kind in wanted.passwords and (there is None or name in outdated or opens):
+        if kind in wanted.passwords and not kept and (there is None or name in stale or opens):
             secret = literal(verifier(wanted.passwords[kind]))
             steps.append(Step("server", f"set the password of {name}", f"ALTER ROLE {ident(name)} PASSWORD {secret}"))
         steps += _settings(name, role, there)
@@ -262,52 +287,6 @@ def _initialise(wanted: Wanted, found: Database | None) -> list[Step]:
 def _as(role: str, sql: str, needed: bool = True) -> str:
     """Statements that run as another role within their transaction."""
     return f"SET LOCAL ROLE {ident(role)};\n{sql.rstrip().rstrip(';')};\nRESET ROLE" if needed else sql
-
-
-def capabilities(facts: Facts, wanted: Iterable[Wanted], installed: Mapping[str, Inside]) -> dict[str, Any]:
-    """What the user may do and the server can do."""
-    extensions: dict[str, str] = {}
-    for database in wanted:
-        inside = installed.get(database.name, Inside())
-        for name in database.extensions:
-            state = "available" if may_create_extension(facts, name) else "forbidden"
-            state = "installed" if name in inside.extensions else state if name in facts.trusted else "missing"
-            worse = extensions.get(name, "installed")
-            order = ("installed", "available", "forbidden", "missing")
-            extensions[name] = max(state, worse, key=order.index)
-    return {
-        "superuser": facts.superuser,
-        "create_database": facts.superuser or facts.createdb,
-        "create_role": facts.manages,
-        "restore_point": facts.restore_point,
-        "grant_monitor": may_grant_monitor(facts),
-        "read_verifiers": facts.superuser,
-        "tls": facts.tls,
-        "checksums": facts.checksums,
-        "extensions": extensions,
-    }
-
-
-_COSTS = {
-    "create_role": "no roles of its own are created and no password is rotated: the application uses the login it was given",
-    "create_database": "databases have to be created on the server by hand",
-    "restore_point": "no named restore point before a migration; go back by time instead",
-    "grant_monitor": "the monitor sees only its own sessions and statements",
-    "read_verifiers": "passwords are compared by logging in, which a login that is shut cannot show",
-    "tls": "passwords and data cross the network in the clear",
-    "checksums": "silent damage on disk is found late",
-}
-
-
-def warnings(found: Mapping[str, Any]) -> list[str]:
-    """Each capability that is missing, with what it costs."""
-    lines = [f"The database server lacks `{name}`: {cost}." for name, cost in _COSTS.items() if not found[name]]
-    for name, state in sorted(found["extensions"].items()):
-        if state == "missing":
-            lines.append(f"The database server has no extension {name}: migrations that need it will fail.")
-        elif state == "forbidden":
-            lines.append(f"Extension {name} needs an administrator: have CREATE EXTENSION {name} run once by one.")
-    return lines
 
 
 def check_cluster(facts: Facts, expected: Mapping[str, Any]) -> None:

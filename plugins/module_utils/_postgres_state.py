@@ -137,6 +137,8 @@ _PENDING = "SELECT name::text AS name, setting AS value FROM pg_settings WHERE p
 
 # Reading the files like this also makes `pending_restart` of this session that of the files as they are now,
 # whether or not the server has come to reload them.
+_CONNECTED = "SELECT DISTINCT usename::text AS name FROM pg_stat_activity WHERE usename = ANY(%s)"
+
 _FILE_ERRORS = """
 SELECT name::text AS name, COALESCE(name, 'postgresql.conf, line ' || sourceline) || ': ' || error AS problem
   FROM pg_file_settings WHERE error IS NOT NULL
@@ -176,6 +178,11 @@ def _role(row: dict[str, Any]) -> Role:
         member_of=frozenset(row["member_of"]),
         usable=row["usable"],
     )
+
+
+def read_connected(query: Query, names: Iterable[str]) -> set[str]:
+    """Those of the roles with which somebody is connected."""
+    return {row["name"] for row in query(_CONNECTED, sorted(names))}
 
 
 def read_verifiers(query: Query, names: Iterable[str]) -> dict[str, str | None]:

@@ -22,8 +22,13 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
 )
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_plan import Step, Wanted
 
-# A superuser keeps its statements out of the log: a verifier is no password, but it is nobody's business either.
-_QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'"
+# A superuser keeps its statements out of the log, and of what members of pg_monitor read: the statistics of statements
+# (without that library the setting has no meaning, and does no harm) and the list of sessions. A verifier is no
+# password, but it is nobody's business either.
+_QUIET = (
+    "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'; "
+    "SET pg_stat_statements.track = 'none'; SET track_activities = off"
+)
 
 
 @dataclass
@@ -35,15 +40,22 @@ class Picture:
     stale: set[str] = field(default_factory=set)
     databases: dict[str, state.Database] = field(default_factory=dict)
     inside: dict[str, state.Inside] = field(default_factory=dict)
+    closing: frozenset[str] = frozenset()  # application logins that may be closed
 
     def plan(self, wanted: Iterable[Wanted]) -> dict[str, list[Step]]:
         """What has to happen, by database."""
         return {item.name: self._plan(item) for item in wanted}
 
     def _plan(self, item: Wanted) -> list[Step]:
-        steps = planning.plan_roles(item, self.roles, self.stale, self.facts, _verifier)
+        steps = planning.plan_roles(item, self.roles, self.stale, self.facts, _verifier, self.closing)
         inside = self.inside.get(item.name, state.Inside())
         return steps + planning.plan_database(item, self.databases.get(item.name), inside, self.facts)
+
+    def open_logins(self, wanted: Iterable[Wanted]) -> list[str]:
+        """Application logins that are not active, and stay open."""
+        if not self.facts.manages:
+            return []
+        return [item.shut for item in wanted if planning.left_open(item, self.roles, self.closing)]
 
 
 def assumed(wanted: Iterable[Wanted]) -> Picture:
@@ -56,13 +68,22 @@ def assumed(wanted: Iterable[Wanted]) -> Picture:
     return Picture(facts)
 
 
-def look(server: Server, admin: Session, facts: state.Facts, wanted: list[Wanted]) -> Picture:
+def closable(admin: Session, wanted: list[Wanted]) -> frozenset[str]:
+    """The application logins to be shut with which nobody is connected."""
+    names = {item.shut for item in wanted}
+    return frozenset(names - state.read_connected(admin.query, names))
+
+
+def look(
+    server: Server, admin: Session, facts: state.Facts, wanted: list[Wanted], closing: frozenset[str] = frozenset()
+) -> Picture:
     """Read everything the plan needs: three queries, and one in each database that exists."""
     names = [item.role(kind) for item in wanted for kind in item.roles()]
     picture = Picture(
         facts,
         roles=state.read_roles(admin.query, names),
         databases=state.read_databases(admin.query, [item.name for item in wanted]),
+        closing=closing,
     )
     for item in wanted:
         if item.name in picture.databases and (facts.manages or item.name == facts.database):
@@ -120,11 +141,6 @@ def _of(plans: Iterable[list[Step]], where: str) -> list[Step]:
 
 def _verifier(password: str) -> str:
     return scram.verifier(password, secrets.token_bytes(16))
-
-
-def leftovers(plans: dict[str, list[Step]]) -> list[str]:
-    """What a second reading still finds to do."""
-    return [f"{name}: {step.what}" for name, steps in plans.items() for step in steps]
 
 
 def check_volume(engine: Engine, volume: str | None, asked: str | None) -> None:

@@ -86,6 +86,19 @@ def plan(
     return result
 
 
+def settings_of(names: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """The option `names`, with defaults. What is no dictionary may be a password, so a refusal does not show it."""
+    wanted: dict[str, dict[str, object]] = {}
+    for name, how in names.items():
+        if how is not None and not isinstance(how, Mapping):
+            raise PlatformError(
+                f"The description of the secret {name} is no dictionary",
+                f"Write `{name}: {{}}`, or what it takes, as `{name}: {{format: hex, length: 64}}`. The value is made here.",
+            )
+        wanted[name] = {"format": "token", "length": 32, **(how or {})}
+    return wanted
+
+
 def check_names(names: Mapping[str, Mapping[str, object]]) -> None:
     """Refuse what cannot be a file's name, is too short to be a secret or is misspelt."""
     for name, how in names.items():

@@ -13,7 +13,7 @@ description:
   - One execution brings all databases of a server to what is asked for. For a database C(db) these are the roles
     C(db_owner), C(db_rw) and C(db_ro) that nobody logs in as, with default privileges on what the owner creates; the
     login C(db_migrate), which acts as the owner under a lock and a statement timeout; the logins C(db_app_a) and
-    C(db_app_b), of which one is open; and C(db_monitor). C(PUBLIC) loses its rights.
+    C(db_app_b), of which one is open, or both while a release changes from one to the other; and C(db_monitor). C(PUBLIC) loses its rights.
   - Passwords are compared with what the server stores, and set as SCRAM verifiers computed here. A password is never part
     of a statement.
   - On a managed server what the user may do is found out, and each thing it may not do is named with what it costs. A user
@@ -85,7 +85,9 @@ options:
             description: Password of C(db_monitor).
             type: str
       active:
-        description: Which of the two application logins is open.
+        description:
+          - Which of the two application logins is open. When it changes, the other stays as it is, password included,
+            until O(close_inactive) closes it.
         type: str
         choices: [a, b]
         default: a
@@ -110,6 +112,12 @@ options:
         description: How many connections each application login may hold, -1 for no limit.
         type: int
         default: -1
+  close_inactive:
+    description:
+      - Close application logins that are not active and with which nobody is connected. To be used when the release that
+        uses the active one serves and the one before was stopped.
+    type: bool
+    default: false
   expect:
     description: What the cluster has to be. Anything else is refused before a change, with the way out.
     type: dict
@@ -202,6 +210,12 @@ databases:
   returned: success
   type: dict
   sample: {app: {action: update, changes: [set the password of app_migrate]}}
+open_logins:
+  description: Application logins that are not active and stay open, as what serves may still use them.
+  returned: success
+  type: list
+  elements: str
+  sample: [app_app_a]
 pending_restart:
   description: Settings that wait for a restart of the server, with the value still in force.
   returned: success
@@ -227,6 +241,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils import _postgres_plan as planning
+from ansible_collections.lastro.platform.plugins.module_utils import _postgres_report as report
 from ansible_collections.lastro.platform.plugins.module_utils import _postgres_state as state
 from ansible_collections.lastro.platform.plugins.module_utils import _postgres_sync as sync
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
@@ -250,14 +265,14 @@ def run(params: dict[str, Any], check: bool, library: bool) -> dict[str, Any]:
         return {"changed": False}
     # A server that this run would have created must not be looked for: another one may answer at its address.
     if not library or (check and params["not_there_yet"]):
-        return describe(server, wanted, sync.assumed(wanted).plan(wanted))
+        return report.describe(server.address, wanted, sync.assumed(wanted).plan(wanted))
     try:
         with server.connect() as admin:
-            return converge(server, admin, wanted, params["expect"], check)
+            return converge(server, admin, wanted, params, check)
     except Unreachable:
         sync.check_volume(Engine(), params["data_volume"], params["expect"].get("version"))
         if check and not params["url"]:
-            return describe(server, wanted, sync.assumed(wanted).plan(wanted))
+            return report.describe(server.address, wanted, sync.assumed(wanted).plan(wanted))
         raise
 
 
@@ -274,72 +289,45 @@ def check_only(server: Server, params: dict[str, Any], library: bool) -> None:
 
 
 def converge(
-    server: Server, admin: Session, wanted: list[Wanted], expected: dict[str, Any], check: bool
+    server: Server, admin: Session, wanted: list[Wanted], params: dict[str, Any], check: bool
 ) -> dict[str, Any]:
     """Read, plan, act unless in check mode, read back."""
     extensions = [name for item in wanted for name in item.extensions]
     facts = state.read_facts(admin.query, extensions)
-    planning.check_cluster(facts, expected)
+    planning.check_cluster(facts, params["expect"])
     refused = state.read_refused(admin.query) if facts.superuser else []
     if refused:
         raise PlatformError(
             f"The server did not take its configuration: {'; '.join(refused)}", "Correct it and run again."
         )
-    picture = sync.look(server, admin, facts, wanted)
+    # Decided once: whoever disconnects meanwhile is seen by the next run.
+    closing = sync.closable(admin, wanted) if params["close_inactive"] else frozenset()
+    picture = sync.look(server, admin, facts, wanted, closing)
+    notices = report.login_warnings(
+        wanted, picture.roles, picture.stale, picture.open_logins(wanted), params["close_inactive"]
+    )
     plans: dict[str, list[Step]] = {item.name: [] for item in wanted}
     if facts.manages:
         planning.check_passwords(wanted)
         plans = picture.plan(wanted)
         if any(plans.values()) and not check:
             sync.act(server, admin, plans, facts.superuser)
-            picture = sync.look(server, admin, facts, wanted)
-            left = sync.leftovers(picture.plan(wanted))
+            picture = sync.look(server, admin, facts, wanted, closing)
+            left = report.in_words(picture.plan(wanted))
             if left:
                 raise PlatformError(f"The server did not keep what was set: {', '.join(left)}", "See its log.")
-    found = planning.capabilities(facts, wanted, picture.inside)
-    result = describe(server, wanted, plans)
+    found = report.capabilities(facts, wanted, picture.inside)
+    result = report.describe(server.address, wanted, plans)
     result.update(
         reachable=True,
         managed=facts.manages,
         server_version=facts.version,
         capabilities=found,
         pending_restart=state.read_pending(admin.query),
-        notices=planning.warnings(found) + missing(facts, wanted, picture),
+        open_logins=picture.open_logins(wanted),
+        notices=notices + report.warnings(found) + report.missing(facts, wanted, picture.databases),
     )
     return result
-
-
-def missing(facts: state.Facts, wanted: list[Wanted], picture: sync.Picture) -> list[str]:
-    """Databases that a server which is only checked does not have."""
-    if facts.manages:
-        return []
-    names = [item.name for item in wanted if item.name not in picture.databases]
-    return [f"The database {name} does not exist, and user {facts.user} may not create it." for name in names]
-
-
-def describe(server: Server, wanted: list[Wanted], plans: dict[str, list[Step]]) -> dict[str, Any]:
-    """The result, as far as the plan says it."""
-
-    def outcome(steps: list[Step]) -> dict[str, Any]:
-        action = "create" if any(step.where == "create" for step in steps) else "update" if steps else "none"
-        return {"action": action, "changes": [step.what for step in steps]}
-
-    def urls(item: Wanted) -> dict[str, str]:
-        roles = {"app": f"app_{item.active}", "migrate": "migrate", "monitor": "monitor"}
-        return {key: f"postgresql://{item.role(kind)}@{server.address}/{item.name}" for key, kind in roles.items()}
-
-    changes = sync.leftovers(plans)
-    return {
-        "changed": bool(changes),
-        "reachable": False,
-        "managed": True,
-        "server_version": "",
-        "databases": {name: outcome(steps) for name, steps in plans.items()},
-        "pending_restart": [],
-        "urls": {item.name: urls(item) for item in wanted},
-        "diff": {"before": "", "after": "".join(f"{line}\n" for line in changes)},
-        "notices": [],
-    }
 
 
 def main() -> None:
@@ -395,6 +383,7 @@ def argument_spec() -> dict[str, Any]:
         "connect_timeout": {"type": "int", "default": 5},
         "wait_timeout": {"type": "int", "default": 0},
         "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
+        "close_inactive": {"type": "bool", "default": False},
         "expect": {"type": "dict", "default": {}, "options": cluster},
         "not_there_yet": {"type": "bool", "default": False},
         "data_volume": {"type": "str"},

@@ -22,8 +22,8 @@ attributes:
     support: full
     description: For a secret that would be created RV(secrets) has C(check-mode-placeholder-of-) and its name.
   diff_mode:
-    support: full
-    description: Shows names, modes and owners, never a value.
+    support: none
+    description: The result holds the values, so Ansible is told to hide all of it, and would hide a diff with it.
   idempotent:
     support: full
     description: A second run changes nothing.
@@ -209,16 +209,11 @@ def apply(directory: Path, plan: _secrets.Plan, wanted: dict[str, Any], known: f
         write(directory, INDEX, json.dumps({"names": names}) + "\n", 0o600)
 
 
-def listing(files: dict[str, _secrets.SecretFile]) -> str:
-    """What a diff may show."""
-    return "".join(f"{name} {file.mode:04o} {file.uid}:{file.gid}\n" for name, file in sorted(files.items()))
-
-
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Read, decide, act, read back."""
     options, check = module.params, bool(module.check_mode)
     directory, owner = Path(options["directory"]), (os.geteuid(), os.getegid())
-    wanted = {name: {"format": "token", "length": 32, **(how or {})} for name, how in options["names"].items()}
+    wanted = _secrets.settings_of(options["names"])
     _secrets.check_names(wanted)
     data = existing_data(options["data_paths"], options["volumes"], Path(options["docker_root"]), Engine())
     right = directory_is_right(directory, owner)
@@ -228,8 +223,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         unrecorded = known is None or not known.issuperset(wanted)
         if not check:
             apply(directory, plan, wanted, known)
-        made = _secrets.SecretFile(_secrets.MODE, *owner)
-        after = {**before, **dict.fromkeys((*plan.create, *plan.repair), made)}
         values = {
             name: _secrets.placeholder(name) if check and name in plan.create else read_value(directory / name)
             for name in wanted
@@ -239,7 +232,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "created": plan.create,
         "repaired": plan.repair,
         "secrets": values,
-        "diff": {"before": listing(before), "after": listing(after), "before_header": str(directory)},
     }
 
 

@@ -21,14 +21,27 @@ from tests.support import REPOSITORY, random_name
 
 CLONE = "/home/operator/platform"
 SECRETS = "/var/lib/lastro/lastro/secrets"
+SETUP = """
+user=$1 clone=$2
+apt-get update -qq
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -qqy --no-install-recommends git make curl >/dev/null
+if [ "$user" != root ]; then
+  apt-get install -qqy --no-install-recommends sudo >/dev/null
+  useradd --create-home --shell /bin/bash "$user"
+  echo "$user ALL=(ALL) NOPASSWD: ALL" > "/etc/sudoers.d/$user"
+  chown -R "$user" "$clone"
+fi
+rm -rf /var/lib/apt/lists/*
+"""
 
 
 class Machine:
-    """A bare nested host with a clone in it."""
+    """A bare nested host with a clone in it, and who works there."""
 
-    def __init__(self, host: lab.Host) -> None:
+    def __init__(self, host: lab.Host, user: str = "root") -> None:
         self.host = host
-        self.clone = CLONE
+        self.user = user
 
     def run(self, command: str, timeout: float = 900, check: bool = True) -> str:
         """Run a shell command in the clone; what it printed, both streams."""
@@ -37,8 +50,10 @@ class Machine:
         return done.stdout
 
     def attempt(self, command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """The same, whatever it ends with."""
+        where = ["--user", self.user, "--workdir", CLONE]
         return subprocess.run(
-            ["/usr/bin/docker", "exec", "--workdir", self.clone, self.host.name, "bash", "-c", command],
+            ["/usr/bin/docker", "exec", *where, self.host.name, "bash", "-c", command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -90,18 +105,13 @@ class Machine:
 
 
 @contextlib.contextmanager
-def fresh_machine() -> Iterator[Machine]:
-    """A bare host with git, make and a clone; gone at the end."""
+def fresh_machine(suite: str = "trixie", user: str = "root") -> Iterator[Machine]:
+    """A bare host with git, make and a clone; gone at the end. Whoever is not root may use sudo, without a password."""
     name = random_name("lt-e2e-")
-    made = Machine(lab.up(name, Variant("trixie", "systemd", False)))
-    made.clone = "/"
+    made = Machine(lab.up(name, Variant(suite, "systemd", False)), user)
     try:
-        made.run(
-            "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
-            " git make curl >/dev/null && rm -rf /var/lib/apt/lists/*"
-        )
         made.copy_clone(CLONE)
-        made.clone = CLONE
+        made.host.run("sh", "-ec", SETUP, "setup", user, CLONE)
         yield made
     finally:
         lab.down(name)

@@ -10,6 +10,8 @@ import json
 import os
 import secrets
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,3 +243,28 @@ def run_job(web: Container, world: World, body: Any, **headers: str) -> dict[str
 def metric(web: Container, name: str) -> float:
     lines = web.get("/metrics").body.decode().splitlines()
     return next(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
+
+
+def accepts_connections(server: Container) -> bool:
+    # Over TCP: while it creates the database, the image's server listens on its socket only.
+    return docker("exec", server.name, "pg_isready", "-h", "127.0.0.1", "-d", "app", check=False).returncode == 0
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[World]:
+    """Servers that answer, and the image of release r1."""
+    world = World(directory)
+    # The containers' users have to be able to walk down to what is mounted.
+    for parent in (world.directory, world.directory.parent):
+        parent.chmod(0o755)
+    try:
+        docker("network", "create", world.prefix)
+        server_files(world.directory / "tls", world.password)
+        write_secrets(world)
+        start_servers(world)
+        world.build("r1")
+        server = Container(f"{world.prefix}-postgres")
+        eventually(lambda: accepts_connections(server), "Postgres takes connections", 60, server.logs)
+        yield world
+    finally:
+        world.close()

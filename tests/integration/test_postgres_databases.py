@@ -6,122 +6,25 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
+from tests.integration.postgres_server import IMAGE, Server, database, docker, login, manager, running
 from tests.support import random_name, run_module
-
-IMAGE = "lastro/postgres:17"
-SUPERUSER = "super-secret-of-the-server"
-LOGINS = ("migrate", "app_a", "app_b", "monitor")
-
-
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["/usr/bin/docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
-
-
-class Server:
-    """A throw-away server that takes TLS only and logs every statement."""
-
-    def __init__(self, directory: Path) -> None:
-        self.name = random_name()
-        material = run_module(
-            "tls_certificates",
-            {"directory": str(directory / "ca"), "certificates": [{"name": "server", "ips": ["127.0.0.1"]}]},
-        )["material"]
-        self.ca: str = material["ca"]
-        config = directory / "config"
-        config.mkdir()
-        for name, content in (
-            ("server.key", material["certificates"]["server"]["key"]),
-            ("server.crt", material["certificates"]["server"]["certificate"]),
-            ("password", SUPERUSER),
-            ("pg_hba.conf", "hostssl all all all scram-sha-256\n"),
-            (
-                "postgresql.conf",
-                "listen_addresses = '*'\nssl = on\nssl_key_file = '/config/server.key'\nssl_cert_file = "
-                "'/config/server.crt'\nhba_file = '/config/pg_hba.conf'\nlog_statement = 'all'\nfsync = off\n"
-                "include_dir = '/config/more'\n",
-            ),
-        ):
-            (config / name).write_text(content)
-            (config / name).chmod(0o400)
-            os.chown(config / name, 999, 999)
-        (config / "more").mkdir(mode=0o755)
-        config.chmod(0o755)
-        self.more = config / "more" / "test.conf"
-        docker(
-            "run", "-d", "--name", self.name, "--tmpfs", "/var/lib/postgresql/data:uid=999,gid=999,mode=0700",
-            "-v", f"{config}:/config:ro", "-p", "127.0.0.1::5432",
-            "-e", "POSTGRES_PASSWORD_FILE=/config/password", "-e", "POSTGRES_INITDB_ARGS=--data-checksums --encoding=UTF8 "
-            "--locale-provider=builtin --locale=C.UTF-8", IMAGE, "postgres", "-c", "config_file=/config/postgresql.conf",
-        )  # fmt: skip
-        self.port = int(docker("port", self.name, "5432").splitlines()[0].rsplit(":", 1)[1])
-        self.ca_file = directory / "ca.pem"
-        self.ca_file.write_text(self.ca)
-        end = time.monotonic() + 60
-        while subprocess.run(
-            ["/usr/bin/docker", "exec", self.name, "pg_isready", "-q", "-h", "127.0.0.1"], check=False
-        ).returncode:
-            assert time.monotonic() < end, docker("logs", self.name)
-            time.sleep(0.2)
-
-    def run(self, *databases: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
-        given = {"host": "127.0.0.1", "port": self.port, "password": SUPERUSER, "ca": self.ca, "databases": databases}
-        return run_module("postgres_databases", {**given, **options}, check, True)
-
-    @contextmanager
-    def session(self, user: str = "postgres", password: str = SUPERUSER, database: str = "postgres") -> Iterator[Any]:
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=user, password=password, dbname=database, sslmode="require"
-        )
-        connection.autocommit = True
-        try:
-            yield connection.cursor()
-        finally:
-            connection.close()
-
-    def sql(self, text: str, **login: str) -> list[tuple[Any, ...]]:
-        with self.session(**login) as cursor:
-            cursor.execute(text)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def logs(self) -> str:
-        done = subprocess.run(["/usr/bin/docker", "logs", self.name], capture_output=True, text=True, check=True)
-        return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("postgres"))
-    try:
-        yield running
-    finally:
-        docker("rm", "-f", "-v", running.name)
+    with running(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture
 def wanted(server: Server) -> Iterator[dict[str, Any]]:
-    name = random_name("lt_")
-    yield {"name": name, "passwords": {login: f"{login}-of-{name}" for login in LOGINS}}
-    server.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    for kind in ("app_a", "app_b", "migrate", "monitor", "rw", "ro", "owner"):
-        server.sql(f"DROP ROLE IF EXISTS {name}_{kind}")
-
-
-def login(wanted: dict[str, Any], kind: str) -> dict[str, str]:
-    name = wanted["name"]
-    return {"user": f"{name}_{kind}", "password": wanted["passwords"][kind], "database": name}
+    with database(server) as wanted:
+        yield wanted
 
 
 def test_from_nothing_to_nothing_to_do(server: Server, wanted: dict[str, Any]) -> None:
@@ -138,75 +41,6 @@ def test_from_nothing_to_nothing_to_do(server: Server, wanted: dict[str, Any]) -
         again = server.run(wanted, check=check)
         assert not again["changed"], again["databases"]
         assert again["databases"][wanted["name"]] == {"action": "none", "changes": []}
-
-
-def test_each_login_may_do_its_work_and_no_more(server: Server, wanted: dict[str, Any]) -> None:
-    assert server.run({**wanted, "extensions": ["vector"]})["capabilities"]["extensions"] == {"vector": "installed"}
-    name, migrate, app, monitor = wanted["name"], *(login(wanted, kind) for kind in ("migrate", "app_a", "monitor"))
-    server.sql("CREATE TABLE item (id serial PRIMARY KEY, v vector(2))", **migrate)
-    assert server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'item'", **migrate) == [(f"{name}_owner",)]
-    settings = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
-    assert server.sql(settings, **migrate) == [("5s", "15min")]
-
-    server.sql("INSERT INTO item (v) VALUES ('[1,2]'), ('[3,4]')", **app)
-    assert server.sql("SELECT id FROM item ORDER BY v <-> '[3,3]' LIMIT 1", **app) == [(2,)]
-    server.sql("CREATE TEMPORARY TABLE t AS SELECT * FROM item", **app)
-    for statement in ("CREATE TABLE other (id int)", "ALTER TABLE item ADD x int", "DROP TABLE item", "TRUNCATE item"):
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            server.sql(statement, **app)
-
-    server.sql("CREATE SCHEMA part; CREATE TABLE part.piece (id int)", **migrate)
-    server.sql("INSERT INTO part.piece VALUES (1)", **app)
-
-    with server.session(database=name) as cursor:
-        cursor.execute(f"SET ROLE {name}_ro; SELECT count(*) FROM item")
-        assert cursor.fetchone() == (2,)
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            cursor.execute("DELETE FROM item")
-    assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE query = '<insufficient privilege>'", **monitor) == [
-        (0,)
-    ]
-    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        server.sql("SELECT * FROM item", **monitor)
-
-
-def test_one_database_is_closed_to_the_logins_of_another(server: Server, wanted: dict[str, Any]) -> None:
-    other = {**wanted, "name": wanted["name"] + "x"}
-    server.run(wanted, other)
-    try:
-        with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-            server.sql("SELECT 1", **{**login(wanted, "app_a"), "database": other["name"]})
-    finally:
-        server.sql(f"DROP DATABASE {other['name']}")
-        for kind in ("app_a", "app_b", "migrate", "monitor", "rw", "ro", "owner"):
-            server.sql(f"DROP ROLE {other['name']}_{kind}")
-
-
-def test_of_two_application_logins_one_is_open(server: Server, wanted: dict[str, Any]) -> None:
-    server.run(wanted)
-    server.sql("SELECT 1", **login(wanted, "app_a"))
-    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
-        server.sql("SELECT 1", **login(wanted, "app_b"))
-
-    turned = server.run({**wanted, "active": "b"})
-    assert len(turned["databases"][wanted["name"]]["changes"]) == 2
-    server.sql("SELECT 1", **login(wanted, "app_b"))
-    with pytest.raises(psycopg2.OperationalError, match="not permitted to log in"):
-        server.sql("SELECT 1", **login(wanted, "app_a"))
-
-
-def test_a_password_changes_when_it_changed_and_shows_nowhere(server: Server, wanted: dict[str, Any]) -> None:
-    server.run(wanted)
-    name = wanted["name"]
-    changed = {**wanted, "passwords": {**wanted["passwords"], "app_a": "another-päss'word%s"}}
-    result = server.run(changed)
-    assert result["databases"][name]["changes"] == [f"set the password of {name}_app_a"]
-    server.sql("SELECT 1", **login(changed, "app_a"))
-    assert not server.run(changed)["changed"]
-    shown = json.dumps(result) + server.logs()
-    for secret in (SUPERUSER, "another-p", *wanted["passwords"].values(), "SCRAM-SHA-256"):
-        assert secret not in shown
-    assert "SELECT" in server.logs(), "the log holds statements, or it would prove nothing"
 
 
 def test_init_sql_runs_once_as_the_owner_or_not_at_all(server: Server, wanted: dict[str, Any]) -> None:
@@ -270,12 +104,6 @@ def test_a_killed_run_is_repaired_by_the_next(server: Server, wanted: dict[str, 
     assert f"run the init SQL of {name}" in repaired
 
 
-def manager(server: Server, attributes: str) -> dict[str, str]:
-    role = random_name("lt_admin_")
-    server.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'managed-by-url' {attributes}")
-    return {"url": f"postgresql+psycopg2://{role}:managed-by-url@127.0.0.1:{server.port}/postgres?sslmode=require"}
-
-
 def test_a_managed_server_is_used_as_far_as_the_user_may(server: Server, wanted: dict[str, Any]) -> None:
     url = manager(server, "CREATEDB CREATEROLE")
     full = {**wanted, "extensions": ["pg_trgm", "vector", "nowhere"]}
@@ -302,6 +130,10 @@ def test_a_managed_server_is_used_as_far_as_the_user_may(server: Server, wanted:
     server.run(changed, **url)
     server.sql("SELECT 1", **login(changed, "app_b"))
     assert not server.run(changed, **url)["changed"]
+    with server.session(**login(wanted, "app_a")):
+        assert server.run(changed, close_inactive=True, **url)["open_logins"] == [f"{wanted['name']}_app_a"]
+    assert server.run(changed, close_inactive=True, **url)["open_logins"] == []
+    assert not server.run(changed, close_inactive=True, **url)["changed"]
     server.sql(f"DROP DATABASE {wanted['name']} WITH (FORCE)")
 
 

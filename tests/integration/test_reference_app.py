@@ -6,15 +6,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import http.client
 import json
 import re
 import secrets
 import select
-import subprocess
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -29,34 +25,14 @@ from tests.integration.reference_app import (
     eventually,
     metric,
     run_job,
-    server_files,
-    start_servers,
-    write_secrets,
+    running,
 )
-
-
-def accepts_connections(server: Container) -> bool:
-    # Over TCP: while it creates the database, the image's server listens on its socket only.
-    return docker("exec", server.name, "pg_isready", "-h", "127.0.0.1", "-d", "app", check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("refapp"))
-    # The containers' users have to be able to walk down to what is mounted.
-    for parent in (world.directory, world.directory.parent):
-        parent.chmod(0o755)
-    try:
-        docker("network", "create", world.prefix)
-        server_files(world.directory / "tls", world.password)
-        write_secrets(world)
-        start_servers(world)
-        world.build("r1")
-        server = Container(f"{world.prefix}-postgres")
-        eventually(lambda: accepts_connections(server), "Postgres takes connections", 60, server.logs)
+    with running(tmp_path_factory.mktemp("refapp")) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.fixture(scope="module")
@@ -112,75 +88,6 @@ def test_image_is_small_and_numeric_and_renaming_a_release_builds_one_layer(worl
         "src",
         "venv",
     ]
-
-
-def test_before_migrations_the_health_check_says_so(world: World) -> None:
-    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    done = world.cli("healthcheck")
-    assert done.returncode == 1
-    assert "the database is at revision none" in done.stderr
-
-
-def test_migrate_seed_twice_changes_nothing(world: World) -> None:
-    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    first = json.loads(world.cli("migrate-seed").stdout)
-    assert first["applied"] == ["0001", "0002", "0003", "0004", "0005"]
-    assert first["seeded"] == {"tenants": 2, "api_keys": 3, "taxonomy": 14}
-    before = snapshot(world)
-    second = json.loads(world.cli("migrate-seed").stdout)
-    assert second["changed"] is False
-    assert snapshot(world) == before
-    assert world.cli("healthcheck").returncode == 0
-    assert (
-        world.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_jobs_tenant_id_created_at'::regclass")
-        == "t\n"
-    )
-
-
-def snapshot(world: World) -> list[str]:
-    """Every row with the transaction that wrote it: an update to the same value shows too."""
-    return [world.sql(f"SELECT xmin, t.* FROM {table} t ORDER BY id") for table in ("tenants", "api_keys", "taxonomy")]
-
-
-def test_two_migrations_at_once_wait_for_each_other(world: World) -> None:
-    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    done: list[subprocess.CompletedProcess[str]] = []
-    threads = [threading.Thread(target=lambda: done.append(world.cli("migrate-seed"))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
-    assert sorted(len(json.loads(one.stdout)["applied"]) for one in done) == [0, 5]
-
-
-def test_models_and_migrations_agree(migrated: World) -> None:
-    done = docker(
-        *("run", "--rm", "--network", migrated.prefix, *migrated.app_options(), migrated.image, "alembic", "check"),
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_missing_seeds_are_named(migrated: World) -> None:
-    migrated.sql("DELETE FROM taxonomy WHERE kind = 'sex' AND code = 'female'")
-    done = migrated.cli("healthcheck")
-    assert (done.returncode, "sex/female" in done.stderr) == (1, True)
-    assert json.loads(migrated.cli("seed").stdout)["seeded"]["taxonomy"] == 1
-
-
-def test_development_keys_are_refused_in_prod(migrated: World) -> None:
-    done = migrated.cli("seed", APP_ENVIRONMENT="prod")
-    assert done.returncode == 2
-    assert "ADMIN_API_KEY" in done.stderr
-    assert migrated.keys["admin"] not in done.stderr
-
-
-def test_only_salted_hashes_are_stored_and_never_twice(migrated: World) -> None:
-    wanted = hmac.new(migrated.salt.encode(), migrated.keys["client"].encode(), hashlib.sha256).hexdigest()
-    assert migrated.sql("SELECT key_hash FROM api_keys WHERE role = 'client'") == f"{wanted}\n"
-    with pytest.raises(AssertionError, match="uq_api_keys_key_hash"):
-        migrated.sql(f"INSERT INTO api_keys (tenant_id, role, key_hash) VALUES (1, 'client', '{wanted}')")
 
 
 def test_wrong_usage_and_unreachable_database_have_their_own_exit_codes(world: World) -> None:

@@ -58,6 +58,7 @@ def test_created_once_and_found_again(directory: Path) -> None:
 
 def test_check_mode_creates_nothing_and_templates_render(directory: Path) -> None:
     result = run(directory, check=True, diff=True)
+    assert "diff" not in result, "Ansible would hide it with the values"
     assert result["changed"]
     assert result["secrets"]["api_key_salt"] == "check-mode-placeholder-of-api_key_salt"
     assert not directory.parent.exists()
@@ -119,6 +120,14 @@ def test_a_newline_of_a_restored_file_is_no_part_of_the_value(directory: Path) -
     with (directory / "api_key_salt").open("a") as file:
         file.write("\n")
     assert run(directory)["secrets"] == before
+
+
+def test_a_description_that_is_no_dictionary_is_refused(directory: Path) -> None:
+    assert (
+        "The description of the secret salt is no dictionary. Write `salt: {}`"
+        in run(directory, names={"salt": "hex"})["msg"]
+    )
+    assert not directory.exists()
 
 
 @pytest.mark.parametrize("content", ["", "\n"])

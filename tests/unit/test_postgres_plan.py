@@ -20,7 +20,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_plan imp
     MARKER,
     Step,
     Wanted,
-    capabilities,
     check_cluster,
     check_passwords,
     ident,
@@ -28,6 +27,10 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_plan imp
     plan_database,
     plan_roles,
     wanted_from,
+)
+from ansible_collections.lastro.platform.plugins.module_utils._postgres_report import (
+    capabilities,
+    login_warnings,
     warnings,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_state import (
@@ -62,8 +65,13 @@ INSIDE = Inside(
 )
 
 
-def roles(found: dict[str, Role], stale: frozenset[str] = frozenset(), facts: Facts = SUPERUSER) -> list[Step]:
-    return plan_roles(APP, found, stale, facts, lambda password: f"verifier of {password}")
+def roles(
+    found: dict[str, Role],
+    stale: frozenset[str] = frozenset(),
+    facts: Facts = SUPERUSER,
+    closing: frozenset[str] = frozenset(),
+) -> list[Step]:
+    return plan_roles(APP, found, stale, facts, lambda password: f"verifier of {password}", closing)
 
 
 def sql(steps: list[Step]) -> list[str]:
@@ -107,7 +115,48 @@ def test_no_password_is_part_of_a_statement_or_of_what_is_said() -> None:
     ],
 )  # fmt: skip
 def test_a_role_that_differs_is_put_right(name: str, found: Role, statement: str) -> None:
-    assert sql(roles({**ROLES, name: found})) == [statement]
+    assert sql(roles({**ROLES, name: found}, closing=frozenset({"app_app_b"}))) == [statement]
+
+
+@pytest.mark.parametrize(
+    ("found", "stale", "closing", "statements"),
+    [
+        pytest.param(Role(True), False, False, [], id="serves, goes on"),
+        pytest.param(Role(True), True, False, [], id="serves, with the password it has"),
+        pytest.param(Role(True, 5), False, False, ["LOGIN CONNECTION LIMIT -1"], id="other drift is repaired"),
+        pytest.param(Role(True), False, True, ["NOLOGIN CONNECTION LIMIT -1"], id="may be closed"),
+        pytest.param(Role(True), True, True, ["NOLOGIN CONNECTION LIMIT -1", "PASSWORD 'verifier of b'"], id="closed, gets it"),
+        pytest.param(Role(False), True, False, ["PASSWORD 'verifier of b'"], id="shut, gets it at once"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("facts", [SUPERUSER, LIMITED])
+def test_the_login_that_is_not_active_is_left_to_what_serves_until_it_may_be_closed(
+    facts: Facts, found: Role, stale: bool, closing: bool, statements: list[str]
+) -> None:
+    name = frozenset({"app_app_b"})
+    there = {**ROLES, "app_app_b": replace(found, member_of=frozenset({"app_rw"}))}
+    steps = roles(there, name if stale else frozenset(), facts, name if closing else frozenset())
+    assert sql(steps) == [f'ALTER ROLE "app_app_b" {rest}' for rest in statements]
+
+
+@pytest.mark.parametrize(
+    ("stale", "login", "left", "told", "words"),
+    [
+        ((), True, (), False, []),
+        (("app_app_a",), True, (), False, ["The password of app_app_a changes while it is open"]),
+        (("app_app_a",), False, (), False, []),
+        (("app_app_b",), True, (), False, []),
+        ((), True, ("app_app_b",), False, ["app_app_b stays open beside app_app_a"]),
+        ((), True, ("app_app_b",), True, ["app_app_b is not closed while somebody is connected with it"]),
+    ],
+)
+def test_what_is_said_about_application_logins(
+    stale: tuple[str, ...], login: bool, left: tuple[str, ...], told: bool, words: list[str]
+) -> None:
+    found = {**ROLES, "app_app_a": replace(ROLES["app_app_a"], login=login)}
+    lines = login_warnings([APP], found, stale, left, told)
+    assert len(lines) == len(words)
+    assert all(line.startswith(start) for line, start in zip(lines, words, strict=True))
 
 
 def test_a_stale_password_is_set() -> None:

@@ -70,6 +70,29 @@ def test_something_that_is_no_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("how", "settings"),
+    [
+        (None, {"format": "token", "length": 32}),
+        ({}, {"format": "token", "length": 32}),
+        ({"format": "hex"}, {"format": "hex", "length": 32}),
+        ({"length": 64}, {"format": "token", "length": 64}),
+    ],
+)
+def test_what_is_not_said_takes_the_defaults(how: object, settings: dict[str, object]) -> None:
+    assert _secrets.settings_of({"salt": how}) == {"salt": settings}
+
+
+@pytest.mark.parametrize("how", ["hunter2hunter2hunter2", 64, ["hex"], True, ""])
+def test_a_description_that_is_no_dictionary_is_refused_and_not_shown(how: object) -> None:
+    with pytest.raises(PlatformError) as caught:
+        _secrets.settings_of({"salt": how})
+    assert str(caught.value) == (
+        "The description of the secret salt is no dictionary. Write `salt: {}`, or what it takes, as "
+        "`salt: {format: hex, length: 64}`. The value is made here."
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "how", "message"),
     [
         ("../etc/shadow", {"length": 32}, "cannot be the name of a secret"),
