@@ -9,8 +9,8 @@ module: host_hardening
 short_description: Security updates, SSH server, network settings, audit and file modes of a platform's host
 version_added: 0.1.0
 description:
-  - Everything in one execution. What must not be done is refused before anything is changed. Of the changes
-    O(sysctl) comes first: where the kernel refuses a value, it is taken back and nothing else is done.
+  - Everything in one execution. What must not be done is refused before anything is changed. O(sysctl) is the first change, and
+    where the kernel refuses a value it is taken back and the only one.
   - Security updates are installed unattended, but for what would restart the Docker Engine; what waits is reported.
   - The SSH server's settings are one file, C(/etc/ssh/sshd_config.d/10-lastro.conf). sshd tries it beforehand, with the host's
     other files; where another file has the last word, or the connecting user would be locked out, nothing is changed. Then
