@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 from ansible_collections.lastro.platform.plugins.filter.htpasswd import htpasswd
-from ansible_collections.lastro.platform.plugins.module_utils._image_registry import CERTIFICATES, Access
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import CERTIFICATES
+from ansible_collections.lastro.platform.plugins.module_utils._image_registry import Access
 
 from tests.integration.images_support import ENGINE, catalogue, wait_for
 from tests.support import random_name, run_module
