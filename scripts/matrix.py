@@ -81,7 +81,7 @@ def _nested(version: str) -> int:
         script = f"""
             cd /clone
             export DEBIAN_FRONTEND=noninteractive PYTHON=python{version}
-            apt-get update -qq && apt-get install -y -qq --no-install-recommends git python3-venv >/dev/null
+            apt-get update -qq && apt-get install -y -qq --no-install-recommends git make python3-venv >/dev/null
             git init -q . && git add --all
             scripts/bootstrap
             .venv/bin/python -m pytest -q -n 2 {" ".join(TESTS)}

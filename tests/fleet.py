@@ -79,6 +79,8 @@ class Fleet:
             "firewall_extra_rules": [{"port": 5000, "from": [self.controller], "comment": "promotion"}],
             **variables,
         }
+        # None is for what the inventory is to say, or nobody.
+        given = {name: value for name, value in given.items() if value is not None}
         words = ["--vault-password-file", str(VAULT), "-e", json.dumps(given), *arguments]
         return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._image_keep import remembered
 from ansible_collections.lastro.platform.plugins.module_utils._image_promote import UNKNOWN, digests_text
 from ansible_collections.lastro.platform.plugins.plugin_utils._background import BackgroundAction
@@ -48,7 +48,10 @@ class ActionModule(BackgroundAction):
         digests = remembered(recorded, promoted, releases, keep)
         written = digests_text(digests) != digests_text(recorded)
         if written and not looking:
-            write_digests(file, digests)
+            try:
+                write_digests(file, digests)
+            except OSError as error:
+                return {**result, "failed": True, "msg": str(of_the_host(error, str(file)))}
         diff = {"before_header": str(file), "after_header": str(file)}
         diff.update(before=digests_text(recorded), after=digests_text(digests))
         return {**result, **made, "changed": made["changed"] or written, "diff": [made.get("diff") or {}, diff]}

@@ -36,6 +36,9 @@ RELOADABLE = frozenset(
     }
 )
 ROTATING_LOG_DRIVERS = ("json-file", "local")
+# The time dockerd was started is computed from two clocks and differs a little each time it is asked for.
+_CLOCK_SECONDS = 1.0
+_TAKEN_OVER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,16 @@ _DOCKER_PACKAGING = Packaging("docker-ce", "docker-ce-cli", "docker-compose-plug
 SOURCES = "/etc/apt/sources.list.d/lastro-{0}.sources"
 PREFERENCES = "/etc/apt/preferences.d/lastro-{0}"
 KEYRING = "/etc/apt/keyrings/lastro-docker.asc"
+
+
+def refuse_shadowed(plugin: str, found: str) -> None:
+    """PlatformError where an old Compose was put where it comes before that of any package."""
+    if plugin.startswith(("/root/", "/usr/local/")) and version(found) < COMPOSE_MINIMUM:
+        wanted = ".".join(str(part) for part in COMPOSE_MINIMUM)
+        raise PlatformError(
+            f"{plugin} is Compose {found}, which is too old ({wanted} is the oldest supported) and comes before a package's",
+            "Remove it, and the role lastro.platform.docker installs Compose; or put a newer one there.",
+        )
 
 
 def release(text: str) -> Release:
@@ -287,6 +300,16 @@ def changed_keys(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
+def changed_after(changed: float, started: float) -> bool:
+    """Whether a file was changed after the Engine was started, so that it has not read it."""
+    return changed > started + _CLOCK_SECONDS
+
+
+def taken_over(started: float) -> float:
+    """The time that says of a file that the running Engine has read it: well before its start."""
+    return started - _TAKEN_OVER_SECONDS
+
+
 def render(content: dict[str, Any]) -> str:
     """The text of a configuration file."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
@@ -303,7 +326,13 @@ def network_body(name: str, subnet: str | None, gateway: str | None) -> dict[str
     """The request that creates the platform's network."""
     body: dict[str, Any] = {"Name": name, "Driver": "bridge", "Labels": {"lastro.platform": name}}
     if subnet:
-        ends = {"Subnet": subnet, "Gateway": gateway or str(next(ipaddress.ip_network(subnet).hosts()))}
+        try:
+            first = next(iter(ipaddress.ip_network(subnet).hosts()))
+        except ValueError as error:
+            raise PlatformError(
+                f"The subnet of the network {name} is none: {error}", "Give platform_subnet as 172.30.77.0/24."
+            ) from error
+        ends = {"Subnet": subnet, "Gateway": gateway or str(first)}
         body["IPAM"] = {"Config": [ends]}
     return body
 

@@ -41,14 +41,19 @@ def parts(run: Run) -> decide.Parts:
 
 def compose_version(run: Run) -> str | None:
     """The version of the plugin that `docker compose` would use; None where there is none."""
-    for folder in PLUGIN_FOLDERS:
-        plugin = f"{folder}/docker-compose"
-        if os.access(plugin, os.X_OK):
-            code, out, error = run([plugin, "docker-cli-plugin-metadata"])
-            if code:
-                raise PlatformError(f"{plugin} does not run: {error.strip()[-300:]}", "Remove or repair it.")
-            return str(json.loads(out)["Version"])
-    return None
+    plugin = compose_plugin()
+    if not plugin:
+        return None
+    code, out, error = run([plugin, "docker-cli-plugin-metadata"])
+    if code:
+        raise PlatformError(f"{plugin} does not run: {error.strip()[-300:]}", "Remove or repair it.")
+    return str(json.loads(out)["Version"])
+
+
+def compose_plugin() -> str:
+    """The plugin that `docker compose` would use; empty where there is none."""
+    plugins = (f"{folder}/docker-compose" for folder in PLUGIN_FOLDERS)
+    return next((plugin for plugin in plugins if os.access(plugin, os.X_OK)), "")
 
 
 def wanted(run: Run, there: decide.Parts, source: str, repository: decide.Repository | None) -> decide.Installation:

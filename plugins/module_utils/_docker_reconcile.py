@@ -35,6 +35,7 @@ class Reconciler:
         self.diff: list[dict[str, str]] = []
         self.pending = ""
         self.compose: str | None = None
+        self.plan = decide.Installation()
 
     def do(self, action: str, item: str, why: str) -> bool:
         """Note an action; whether it is to be done now."""
@@ -48,6 +49,26 @@ class Reconciler:
         found = self.engine.version()
         decide.refuse_old("Docker Engine", found, decide.ENGINE_MINIMUM)
         return found
+
+    def refuse(self) -> None:
+        """PlatformError for whatever can be known not to end well. Nothing is changed before this."""
+        self.check_engine()
+        self._plan()
+        if self.compose is not None and self.options["source"] != "none":
+            decide.refuse_shadowed(packages.compose_plugin(), self.compose)
+        self._network()
+
+    def _plan(self) -> None:
+        """Which packages are missing, and where they come from."""
+        url, key = self.options["repository_url"], self.options["repository_key"]
+        repository = decide.Repository(url, key) if url and key else None
+        there = packages.parts(self.run)
+        if self.options["source"] == "none" and not there.engine:
+            raise PlatformError("This host has no Docker Engine", "Install it, or set docker_source: distribution.")
+        self.compose = there.compose
+        if self.options["source"] == "none":
+            self.check_compose()
+        self.plan = packages.wanted(self.run, there, self.options["source"], repository)
 
     def check_compose(self) -> str | None:
         """Version of the Compose plugin; PlatformError where nothing here made or will make it good enough."""
@@ -63,21 +84,16 @@ class Reconciler:
         may_start = self.service.scripts_work
         if left and self.do("repair", " ".join(left), "an interrupted run left these packages half installed"):
             packages.repair(self.run, may_start)
-        url, key = self.options["repository_url"], self.options["repository_key"]
-        repository = decide.Repository(url, key) if url and key else None
-        there = packages.parts(self.run)
-        self.compose = there.compose
-        plan = packages.wanted(self.run, there, self.options["source"], repository)
-        for path, text in plan.files.items():
+            self._plan()
+        for path, text in self.plan.files.items():
             self.do("write", path, "where apt finds the packages, and what it may take from there")
             self.diff.append({"before_header": path, "after_header": path, "before": _read(path) or "", "after": text})
-        for name, why in plan.packages.items():
+        for name, why in self.plan.packages.items():
             self.do("install", name, why)
-        if self.options["source"] == "none" and not there.engine:
-            raise PlatformError("This host has no Docker Engine", "Install it, or set docker_source: distribution.")
         if self.really:
-            packages.install(self.run, plan, may_start)
-            self.compose = packages.compose_version(self.run) if plan.packages else there.compose
+            packages.install(self.run, self.plan, may_start)
+            if self.plan.packages:
+                self.compose = packages.compose_version(self.run)
 
     def configure(self) -> None:
         """The configuration file, written before the Engine starts with it."""
@@ -94,7 +110,9 @@ class Reconciler:
         after = decide.configuration(before, settings, swarm)
         keys = decide.changed_keys(before, after)
         started = self.service.started_at() if info else None
-        waiting = started is not None and text is not None and os.stat(DAEMON_JSON).st_mtime > started
+        waiting = (
+            started is not None and text is not None and decide.changed_after(os.stat(DAEMON_JSON).st_mtime, started)
+        )
         if keys:
             rendered = decide.render(after)
             header = {"before_header": DAEMON_JSON, "after_header": DAEMON_JSON}
@@ -112,7 +130,7 @@ class Reconciler:
         if not rest and not waiting:
             # The file's time says what the Engine has read; a reload leaves nothing to read.
             if self.really and started is not None:
-                os.utime(DAEMON_JSON, (started, started))
+                os.utime(DAEMON_JSON, (decide.taken_over(started),) * 2)
             return
         why = f"changed since it started: {', '.join(rest)}" if rest else "the file was changed after it started"
         if not self.options["restart"]:
@@ -144,20 +162,26 @@ class Reconciler:
         if self.do("start", "docker", "; ".join(["the Engine does not answer", *stale])):
             self.service.start()
 
+    def _network(self) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
+        """The platform's network as wanted and as found, and how they differ; PlatformError where it is in use so."""
+        name = self.options["network"]
+        wanted = decide.network_body(name, self.options["subnet"], self.options["gateway"])
+        found = self.engine.find(f"/networks/{name}") if name and self.service.answers() else None
+        difference = decide.network_difference(found, wanted) if found else ""
+        if found and difference and found["Containers"]:
+            raise PlatformError(
+                f"The network {name} is in use and not as wanted: {difference}",
+                "Set platform_subnet to what it is, or stop its containers and run again.",
+            )
+        return wanted, found, difference
+
     def connect(self) -> dict[str, str]:
         """The platform's network."""
         name = self.options["network"]
         if not name:
             return {}
-        wanted = decide.network_body(name, self.options["subnet"], self.options["gateway"])
-        found = self.engine.find(f"/networks/{name}") if self.service.answers() else None
-        difference = decide.network_difference(found, wanted) if found else ""
-        if found and difference:
-            if found["Containers"]:
-                raise PlatformError(
-                    f"The network {name} is in use and not as wanted: {difference}",
-                    "Set platform_subnet to what it is, or stop its containers and run again.",
-                )
+        wanted, found, difference = self._network()
+        if difference:
             if self.do("replace", name, difference):
                 self.engine.delete(f"/networks/{name}")
         elif not found:
@@ -181,9 +205,9 @@ class Reconciler:
 
 
 def reconcile(module: AnsibleModule) -> dict[str, Any]:
-    """Everything, in the order that lets the first start find its configuration; then read back."""
+    """Refusals first; then everything, in the order that lets the first start find its configuration; then read back."""
     host = Reconciler(module)
-    host.check_engine()
+    host.refuse()
     host.configure()
     host.install()
     host.start()

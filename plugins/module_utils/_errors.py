@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class PlatformError(Exception):
     """Something the operator has to know: `problem` says what is wrong, `cure` what to do.
@@ -16,3 +18,18 @@ class PlatformError(Exception):
         self.problem = problem
         self.cure = cure
         super().__init__(f"{problem.rstrip('.')}. {cure}".strip() if cure else problem)
+
+
+def of_the_host(error: OSError, place: str) -> PlatformError:
+    """What the operating system refused, as an error with its cure.
+
+    A write that fails names no file: then `place`, where the module writes, says where to look.
+    """
+    path = error.filename or place
+    cures = {
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "Run with become: it belongs to root."),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Free space there (`df -h {place}`), then run again."),
+        errno.EROFS: "Mount that disk writable; the kernel's log (`dmesg`) tells whether it is broken. Then run again.",
+    }
+    cure = cures.get(error.errno or 0, "Remove the cause named there and run again.")
+    return PlatformError(f"{path}: {error.strerror or error}", cure)

@@ -20,6 +20,8 @@ NEEDRESTART = "/etc/needrestart/conf.d/lastro.conf"
 SYSCTL = "/etc/sysctl.d/90-lastro.conf"
 AUDIT_PACKAGE = "auditd"
 AUDIT = "/etc/audit/rules.d/60-lastro.rules"
+# It has one number as well as ranges of them, or nothing.
+_SET_OF_PORTS = "net.ipv4.ip_local_reserved_ports"
 TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 
 _WRITTEN_BY = "Written by the role lastro.platform.hardening."
@@ -167,6 +169,20 @@ def sysctl(values: Mapping[str, Any]) -> dict[str, str]:
                 "Leave it out: containers would lose their connections.",
             )
     return {key: " ".join(str(value).split()) for key, value in values.items()}
+
+
+def refuse_shape(key: str, found: str, wanted: str) -> None:
+    """PlatformError for a value that cannot be one, as far as what the kernel has there tells."""
+    numbers = found.split()
+    if key == _SET_OF_PORTS or not numbers or not all(re.fullmatch(r"-?\d+", number) for number in numbers):
+        return
+    given = wanted.split()
+    if len(given) != len(numbers) or not all(re.fullmatch(r"-?\d+", number) for number in given):
+        how = "a number" if len(numbers) == 1 else f"{len(numbers)} numbers"
+        raise PlatformError(
+            f"hardening_sysctl has `{key}: {wanted}`, and the kernel wants {how} there, as `{found}`",
+            "Correct the value.",
+        )
 
 
 def sysctl_text(values: Mapping[str, str]) -> str:

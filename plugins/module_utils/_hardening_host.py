@@ -30,10 +30,24 @@ _CRON = ("/usr/sbin/cron", "/usr/sbin/anacron")
 _LISTING = "${Package} ${Version} ${db:Status-Status}\n"
 
 
+class Kernel:
+    """The kernel's own settings."""
+
+    def read(self, key: str) -> str | None:
+        """A setting, None where the kernel does not know it."""
+        try:
+            return " ".join(_place(key).read_text(encoding="ascii").split())
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, value: str) -> None:
+        _place(key).write_text(f"{value}\n", encoding="ascii")
+
+
 class Reconciler:
     """Brings one host to the wanted state; in check mode notes what it would do."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, kernel: Kernel) -> None:
         self.options: dict[str, Any] = module.params
         self.run = module.run_command
         self.really = not module.check_mode
@@ -44,7 +58,9 @@ class Reconciler:
         self.release = release(_read("/etc/os-release"))
         self.systemd = init_system(os.path.isdir("/run/systemd/system"), "") == "systemd"
         self.updates_text = ""
+        self.kernel = kernel
         self.sysctl: dict[str, str] = {}
+        self.sysctl_before: dict[str, str] = {}
         self.packages: dict[str, str] = {}
         self.sshd = ssh.Sshd(self.run)
         self.ssh_text: str | None = None
@@ -60,12 +76,28 @@ class Reconciler:
         """PlatformError where something that was asked for must not be done. Nothing is changed before this."""
         self.updates_text = decide.updates_text(self.release, self.options["updates_held"], self.options["reboot"])
         self.sysctl = decide.sysctl(self.options["sysctl"])
+        self._refuse_sysctl()
         self.packages = decide.installed(self.run(["dpkg-query", "-W", "-f", _LISTING])[1])
         there = _text(ssh.DROP_IN)
         if self.sshd.present and (self.options["ssh"] or there is not None):
             self._refuse_ssh(there)
         elif self.options["ssh"]:
             self.findings.append("There is no SSH server on this host, so none was hardened.")
+
+    def _refuse_sysctl(self) -> None:
+        for key, value in self.sysctl.items():
+            try:
+                found = self.kernel.read(key)
+            except (OSError, UnicodeDecodeError) as error:
+                raise PlatformError(
+                    f"hardening_sysctl has `{key}`, which cannot be read: {error}",
+                    "Leave it out: what cannot be read cannot be compared.",
+                ) from error
+            if found is None:
+                self.findings.append(f"The kernel does not know {key}: it was not set.")
+            else:
+                decide.refuse_shape(key, found, value)
+                self.sysctl_before[key] = found
 
     def _refuse_ssh(self, there: str | None) -> None:
         if self.options["ssh"]:
@@ -127,17 +159,33 @@ class Reconciler:
         if (written or outdated) and self.do("reload", "sshd", "it runs with older settings"):
             self.sshd.reload(self.pid_file)
 
-    def kernel(self) -> None:
-        """Settings of the host's network: at boot, and now."""
+    def network(self) -> None:
+        """Settings of the host's network: at boot, and now. What the kernel does not take is taken back."""
+        there = _text(decide.SYSCTL)
         self.file(decide.SYSCTL, decide.sysctl_text(self.sysctl) or None)
-        for key, value in self.sysctl.items():
-            path = Path("/proc/sys", key.replace(".", "/"))
-            if not path.exists():
-                self.findings.append(f"The kernel does not know {key}: it was not set.")
-                continue
-            found = " ".join(path.read_text(encoding="ascii").split())
+        for key, found in self.sysctl_before.items():
+            value = self.sysctl[key]
             if found != value and self.do("set", key, f"it is {found}, not {value}"):
-                path.write_text(f"{value}\n", encoding="ascii")
+                try:
+                    self.kernel.write(key, value)
+                except OSError as error:
+                    self._restore(there, key)
+                    raise PlatformError(
+                        f"The kernel refuses {key} = {value}: {error.strerror}",
+                        "Correct it in hardening_sysctl, or leave it out. Nothing was changed.",
+                    ) from error
+
+    def _restore(self, text: str | None, refused: str) -> None:
+        """The file and the settings before the refused one, as they were."""
+        if text is None:
+            Path(decide.SYSCTL).unlink(missing_ok=True)
+        else:
+            packages.write(decide.SYSCTL, text)
+        for key, value in self.sysctl_before.items():
+            if key == refused:
+                return
+            if value != self.sysctl[key]:
+                self.kernel.write(key, value)
 
     def audit(self) -> None:
         """The rules of auditd. Only the kernel's first namespace takes them."""
@@ -225,12 +273,13 @@ class Reconciler:
 
 def reconcile(module: AnsibleModule) -> dict[str, Any]:
     """Everything: refusals first, then the changes, then what is left for a person."""
-    host = Reconciler(module)
+    host = Reconciler(module, Kernel())
     host.refuse()
+    # First, as the kernel has a word to say: then nothing else was changed yet.
+    host.network()
     host.install()
     host.updates()
     host.ssh()
-    host.kernel()
     host.audit()
     host.modes()
     host.look()
@@ -242,6 +291,10 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
         "updates_waiting": [asdict(each) for each in host.waiting],
         "ssh": host.ssh_settings,
     }
+
+
+def _place(key: str) -> Path:
+    return Path("/proc/sys", key.replace(".", "/"))
 
 
 def _contained() -> bool:

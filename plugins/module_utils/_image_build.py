@@ -42,7 +42,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._images import (
 PROBE_SECONDS = 5.0
 # A step without a line of output for this long is a hung one.
 SILENCE_SECONDS = 1800.0
-LEFT_BEHIND_SECONDS = 600
 PARALLEL = 4
 ERROR_LINES = 40
 STEP_WIDTH = 100
@@ -322,27 +321,6 @@ def install_mmdebstrap() -> None:
     raise build_error(
         "mmdebstrap", "apt-get install mmdebstrap", output.splitlines(), "the package could not be installed"
     )
-
-
-def inspect_image(engine: Engine, name: str) -> dict[str, Any]:
-    """How an image starts, and whether it has a shell. Only a container's files can be asked for; it is never started."""
-    config = engine.get(f"/images/{name}/json")["Config"]
-    for probe in engine.containers(lastro__probe="shell"):
-        # What a killed run left; a younger one may be in use by another platform's run.
-        if probe["Created"] < time.time() - LEFT_BEHIND_SECONDS:
-            engine.delete(f"/containers/{probe['Id']}", force=1)
-    body = {"Image": name, "Entrypoint": [], "Cmd": ["true"], "Labels": {"lastro.probe": "shell"}}
-    container = engine.post("/containers/create", body)["Id"]
-    try:
-        shell = engine.exists(f"/containers/{container}/archive?path=/bin/sh")
-    finally:
-        engine.delete(f"/containers/{container}", force=1)
-    return {
-        "entrypoint": config.get("Entrypoint") or [],
-        "cmd": config.get("Cmd") or [],
-        "user": config.get("User") or "",
-        "shell": shell,
-    }
 
 
 def proxy_environment() -> dict[str, str]:

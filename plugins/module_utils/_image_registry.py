@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import socket
 import ssl
@@ -19,17 +18,14 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPSHandler, Request, build_opener
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._images import Reference
 
-# The Engine reads the CA of a registry from here at every pull and push, without a restart.
-CERTIFICATES = Path("/etc/docker/certs.d")
 ANSWER_SECONDS = 5.0
 TRANSFER_SECONDS = 120.0
 PARALLEL = 4
@@ -42,6 +38,8 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     *INDEX_TYPES,
 )
+
+_PROXY_CURE = "Check the address in images_registry: a proxy or another server may stand there."
 
 
 class Refused(PlatformError):
@@ -127,8 +125,8 @@ class Registry:
         answer = self._find("GET", f"/v2/{repository}/manifests/{reference}")
         if answer is None:
             return None
-        with answer:
-            kind, body = self._kind(answer), answer.read()
+        kind, body = self._kind(answer), self._read(answer)
+        self._decoded(body, repository)
         digest = "sha256:" + hashlib.sha256(body).hexdigest()
         if reference.startswith("sha256:") and digest != reference:
             raise PlatformError(
@@ -150,13 +148,11 @@ class Registry:
         """What an image is made of and how it runs; empty for an index of several platforms."""
         if not manifest.config:
             return {}
-        with self._ask("GET", f"/v2/{repository}/blobs/{manifest.config}") as answer:
-            decoded: dict[str, Any] = json.load(answer)
-        return decoded
+        return self._decoded(self._read(self._ask("GET", f"/v2/{repository}/blobs/{manifest.config}")), repository)
 
     def labels(self, repository: str, manifest: Manifest) -> dict[str, str]:
         """The labels of an image; none for an index of several platforms."""
-        labels: dict[str, str] = self.configuration(repository, manifest).get("config", {}).get("Labels") or {}
+        labels: dict[str, str] = (self.configuration(repository, manifest).get("config") or {}).get("Labels") or {}
         return labels
 
     def tags(self, repository: str) -> list[str]:
@@ -164,8 +160,7 @@ class Registry:
         answer = self._find("GET", f"/v2/{repository}/tags/list")
         if answer is None:
             return []
-        with answer:
-            return sorted(json.load(answer).get("tags") or [])
+        return sorted(self._decoded(self._read(answer), repository).get("tags") or [])
 
     def delete(self, repository: str, digest: str) -> None:
         """Delete a manifest and with it every tag of it; one that is gone already is no error."""
@@ -204,7 +199,11 @@ class Registry:
             there.close()
             return 0
         with self._ask("POST", f"/v2/{repository}/blobs/uploads/", b"") as begun:
-            place = begun.headers["Location"]
+            place = begun.headers.get("Location") or ""
+        if not place:
+            raise PlatformError(
+                f"The registry {self.access.address} begins an upload and does not say where", _PROXY_CURE
+            )
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         place += ("&" if "?" in place else "?") + urlencode({"digest": digest})
         with source._ask("GET", f"/v2/{origin}/blobs/{digest}") as content:
@@ -212,12 +211,34 @@ class Registry:
             self._ask("PUT", place, content, headers).close()
         return size
 
+    def _read(self, answer: HTTPResponse) -> bytes:
+        try:
+            with answer:
+                return answer.read()
+        except (OSError, HTTPException) as error:
+            raise PlatformError(
+                f"The registry {self.access.address} broke off in the middle of an answer: {error!r}",
+                "Check the network between this host and it, read its log, then run again.",
+            ) from error
+
+    def _decoded(self, body: bytes, repository: str) -> dict[str, Any]:
+        try:
+            decoded = json.loads(body)
+        except ValueError:
+            decoded = None
+        if not isinstance(decoded, dict):
+            raise PlatformError(
+                f"The registry {self.access.address} answers with something else than JSON about {repository}",
+                _PROXY_CURE,
+            )
+        return decoded
+
     def _kind(self, answer: HTTPResponse) -> str:
         kind = answer.headers.get("Content-Type", "").partition(";")[0]
         if kind not in MANIFEST_TYPES:
             raise PlatformError(
                 f"The registry {self.access.address} answers with {kind or 'nothing'} where a manifest was asked for",
-                "Check the address in images_registry: a proxy or another server may stand there.",
+                _PROXY_CURE,
             )
         return kind
 
@@ -230,22 +251,39 @@ class Registry:
             raise
 
     def _ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> HTTPResponse:
+        # Nobody else is given the login, nor asked by whom it is taken: storage that the registry sends us to.
+        login = self._login if self._is_own(path) else ""
         try:
-            return self._send(method, path, body, headers, self._login)
+            return self._send(method, path, body, headers, login)
         except HTTPError as error:
-            challenge = error.headers.get("WWW-Authenticate", "") if error.code == 401 else ""
+            asked = error.code == 401 and self._is_own(error.url)
+            challenge = error.headers.get("WWW-Authenticate", "") if asked else ""
             tokens = token_url(challenge)
             if not tokens:
                 raise refusal(self.access, error.code, path) from error
         try:
             with self._send("GET", tokens, None, None, self.access.basic()) as answer:
-                login = self._login = f"Bearer {token_of(answer.read())}"
+                login = self._login = f"Bearer {token_of(self._read(answer))}"
             return self._send(method, path, body, headers, login)
         except HTTPError as error:
             raise refusal(self.access, error.code, path) from error
 
+    def _url(self, path: str) -> str:
+        """Paths are the registry's own; where it sends us on, it may give a whole URL."""
+        return urljoin(f"https://{self.access.address}", path)
+
+    def _is_own(self, path: str) -> bool:
+        own, other = urlsplit(self._url("/")), urlsplit(self._url(path))
+        return own.scheme == other.scheme and _host(own.netloc) == _host(other.netloc)
+
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str] | None, login: str) -> HTTPResponse:
-        request = Request(urljoin(f"https://{self.access.address}", path), body, headers or {}, method=method)
+        url = self._url(path)
+        if urlsplit(url).scheme != "https":
+            raise PlatformError(
+                f"The registry {self.access.address} sends us on to {url.partition('?')[0]}, which is not encrypted",
+                "Behind a proxy that speaks TLS for it, tell it its own address (http.host in its configuration).",
+            )
+        request = Request(url, body, headers or {}, method=method)
         request.add_header("Accept", ", ".join(MANIFEST_TYPES))
         if login:
             # Unredirected: storage that a registry sends us to is not given the login.
@@ -257,6 +295,10 @@ class Registry:
         except (OSError, HTTPException, ValueError) as error:
             raise unreachable(self.access.address, error, self.seconds) from error
         return answer
+
+
+def _host(netloc: str) -> str:
+    return netloc.lower().removesuffix(":443")
 
 
 def repository_of(reference: Reference) -> str:
@@ -288,7 +330,8 @@ def token_of(answer: bytes) -> str:
 
 def refusal(access: Access, status: int, path: str) -> Refused:
     """The failure of a registry that did answer."""
-    who = f"The registry {access.address}"
+    # What follows the path is for the one who may upload there.
+    who, path = f"The registry {access.address}", path.partition("?")[0]
     log = "Read its log on that host (`docker logs`)"
     if status in (401, 403):
         name = f"the user {access.user}" if access.user else "a request without a login"
@@ -319,7 +362,8 @@ def unreachable(address: str, error: Exception, seconds: float) -> PlatformError
     if isinstance(reason, TimeoutError):
         return PlatformError(
             f"{who} does not answer within {seconds:.0f} s",
-            "Check the firewalls between this host and it, and that it runs.",
+            "Check the firewalls between this host and it, and that it runs. A host that is new in the inventory is let in by "
+            "`playbooks/promote.yml`, which opens the registry's firewall.",
         )
     if isinstance(reason, ConnectionRefusedError):
         return PlatformError(
@@ -348,24 +392,3 @@ def require(registry: Registry, wanted: Mapping[str, Reference]) -> None:
             f"The registry {registry.access.address} does not hold what images_digests names: {listed}",
             "Promote it (playbooks/promote.yml with this inventory), or correct the digest.",
         )
-
-
-def ca_file(access: Access, directory: Path = CERTIFICATES) -> Path:
-    """Where the Engine looks for the registry's CA."""
-    return directory / access.address / "ca.crt"
-
-
-def ca_differs(access: Access, directory: Path = CERTIFICATES) -> bool:
-    """Whether the Engine does not know the registry's CA yet."""
-    file = ca_file(access, directory)
-    return bool(access.ca) and not (file.is_file() and file.read_text() == access.ca)
-
-
-def write_ca(access: Access, directory: Path = CERTIFICATES) -> None:
-    """Have the Engine trust the registry, by rename: it may be reading."""
-    file = ca_file(access, directory)
-    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = file.with_name(f".ca.{os.getpid()}")
-    temporary.write_text(access.ca)
-    temporary.chmod(0o644)
-    temporary.replace(file)

@@ -19,20 +19,18 @@ from ansible_collections.lastro.platform.plugins.module_utils._image_build impor
     check_disk,
     exclusive,
     host_sources,
-    inspect_image,
     proxy_environment,
     registry_probe,
     run_steps,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_differs, ca_file, write_ca
 from ansible_collections.lastro.platform.plugins.module_utils._image_context import context_hash
+from ansible_collections.lastro.platform.plugins.module_utils._image_inspect import inspect_images
 from ansible_collections.lastro.platform.plugins.module_utils._image_keep import Old, superseded
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     Access,
     Registry,
-    ca_differs,
-    ca_file,
     require,
-    write_ca,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._images import (
     Image,
@@ -150,16 +148,23 @@ class Wanted:
                     raise
         progress.say(old.name, "removed: newer releases are kept")
 
-    def report(self, steps: list[Step], seconds: dict[str, float], done: bool) -> dict[str, dict[str, Any]]:
-        """What is returned for each image; with the identities as read back."""
+    def report(
+        self, steps: list[Step], seconds: dict[str, float], done: bool, probing: bool
+    ) -> dict[str, dict[str, Any]]:
+        """What is returned for each image; with the identities as read back. `probing` may make containers."""
         after = {step.name: step for step in self.steps(without_engine=True)} if seconds else {}
-        result = {}
+        result: dict[str, dict[str, Any]] = {}
+        wanted: dict[str, str] = {}
         for step in steps:
             state = after.get(step.name, step)
             entry = {"id": state.id, "source": state.source, "action": step.action, "why": step.why}
             result[step.name] = {**entry, "seconds": seconds.get(step.name, 0.0)}
             if self.images[step.name].inspect and (done or step.action == "none"):
-                result[step.name].update(inspect_image(self.engine, step.name))
+                wanted[step.name] = state.id
+        present = {entry["Id"] for entry in self.listing}
+        if wanted:
+            found = inspect_images(self.engine, wanted, present, self.params["work_dir"], probing)
+            return {name: {**entry, **found.get(name, {})} for name, entry in result.items()}
         return result
 
 

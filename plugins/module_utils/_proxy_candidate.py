@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
@@ -21,6 +22,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
 # Directories of the stack → where the proxy's containers see them.
 MOUNTS = {"config": "/usr/local/etc/haproxy", "secrets": "/haproxy/secrets", "maps": "/haproxy/maps"}
 MEMORY_BYTES = 256 * 1024 * 1024
+PURPOSE = "proxy-candidate"
+LEFT_BEHIND_SECONDS = 600
 
 
 def changed(directory: str, files: Sequence[ManagedFile]) -> bool:
@@ -45,7 +48,8 @@ def require_accepted(engine: Engine, directory: str, image: str, user: str, file
             stage.write(file)
         sources = {"config": path, "secrets": path, "maps": directory}
         binds = [f"{os.path.join(sources[name], name)}:{target}:ro" for name, target in MOUNTS.items()]
-        code, output = _run(engine, image, user, binds)
+        _remove_left(engine, directory)
+        code, output = _run(engine, image, user, binds, directory)
     finally:
         shutil.rmtree(path, ignore_errors=True)
     if code != 0:
@@ -55,7 +59,14 @@ def require_accepted(engine: Engine, directory: str, image: str, user: str, file
         )
 
 
-def _run(engine: Engine, image: str, user: str, binds: list[str]) -> tuple[int, str]:
+def _remove_left(engine: Engine, directory: str) -> None:
+    """What a killed check of this proxy left; a younger one may be at work, and another platform's is not ours."""
+    for left in engine.containers(lastro__purpose=PURPOSE, lastro__directory=directory):
+        if left["Created"] < time.time() - LEFT_BEHIND_SECONDS:
+            engine.delete(f"/containers/{left['Id']}", force="true", v="true")
+
+
+def _run(engine: Engine, image: str, user: str, binds: list[str], directory: str) -> tuple[int, str]:
     try:
         container = engine.post(
             "/containers/create",
@@ -63,7 +74,7 @@ def _run(engine: Engine, image: str, user: str, binds: list[str]) -> tuple[int, 
                 "Image": image,
                 "User": user,
                 "Cmd": ["haproxy", "-c", "-f", f"{MOUNTS['config']}/haproxy.cfg"],
-                "Labels": {"lastro.purpose": "proxy-candidate"},
+                "Labels": {"lastro.purpose": PURPOSE, "lastro.directory": directory},
                 "HostConfig": {
                     "Binds": binds,
                     "NetworkMode": "none",

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _compose_cli
+from ansible_collections.lastro.platform.plugins.module_utils import _docker_root
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._stack import (
@@ -133,14 +134,13 @@ def belongings(engine: Engine, project: str, kind: str) -> list[str]:
     return [str(entry["Name"]) for entry in (found["Volumes"] or [] if kind == "volumes" else found)]
 
 
-def engine_trace(data: str = "/var/lib/docker", programs: str = _PROGRAMS) -> str:
+def engine_trace(data: str = "", programs: str = _PROGRAMS) -> str:
     """What says that a host whose Engine does not answer has one all the same; empty where nothing does.
 
     Under live_restore containers run on while the Engine is down: only where there is none, nothing runs for sure.
     """
-    program = shutil.which("dockerd", path=programs)
-    containers = os.path.join(data, "containers")
-    return program or (containers if os.path.isdir(containers) and os.listdir(containers) else "")
+    root = Path(data or _docker_root.configured_root())
+    return shutil.which("dockerd", path=programs) or (str(root) if _docker_root.containers_on_disk(root) else "")
 
 
 def remove_containers(engine: Engine, containers: Iterable[str]) -> None:

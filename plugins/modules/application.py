@@ -36,6 +36,9 @@ options:
     description: Addresses of services that the platform provides, by their name in the file.
     type: dict
     default: {}
+  state_dir:
+    description: Where the platform keeps its secrets on a host; a service may mount nothing of it. V(/var/lib/lastro) when left out.
+    type: str
   secrets:
     description: Values of secrets by name.
     type: dict

@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Installs what a host lacks of Docker Engine, client, Compose v2 and iptables, merges settings into
     C(/etc/docker/daemon.json), starts the Engine, and creates the platform's network. Everything in one execution.
+  - What can be known not to end well is refused before anything is changed.
   - Parts that are there already are kept, whoever installed them, unless they are too old. The oldest supported are
     Engine 20.10 and Compose 2.20.
   - Works with systemd, with init scripts, and where nothing starts services at all.
@@ -175,7 +176,7 @@ network:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._docker_reconcile import reconcile
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 
 POOL = {"base": {"type": "str", "required": True}, "size": {"type": "int", "required": True}}
 
@@ -205,8 +206,8 @@ def main() -> None:
         result = reconcile(module)
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}. Run with become: Docker is the system's.")
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, "/etc")))
     if result["pending"]:
         module.warn(f"{result['pending']}. Restart pending: set docker_restart to true when it suits you.")
     module.exit_json(**result)

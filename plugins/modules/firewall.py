@@ -132,7 +132,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _firewall as decide
 from ansible_collections.lastro.platform.plugins.module_utils import _nft as nft
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
 
 TABLE_PATH = os.path.join(nft.DIRECTORY, nft.TABLE_FILE)
@@ -293,6 +293,8 @@ def main() -> None:
         module.fail_json(msg=str(error), missing=nft.PACKAGE)
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, nft.DIRECTORY)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ module: host_hardening
 short_description: Security updates, SSH server, network settings, audit and file modes of a platform's host
 version_added: 0.1.0
 description:
-  - Everything in one execution. What must not be done is refused before anything is changed.
+  - Everything in one execution. What must not be done is refused before anything is changed. O(sysctl) is the first change, and
+    where the kernel refuses a value it is taken back and the only one.
   - Security updates are installed unattended, but for what would restart the Docker Engine; what waits is reported.
   - The SSH server's settings are one file, C(/etc/ssh/sshd_config.d/10-lastro.conf). sshd tries it beforehand, with the host's
     other files; where another file has the last word, or the connecting user would be locked out, nothing is changed. Then
@@ -135,7 +136,7 @@ ssh:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._hardening_host import reconcile
 
 
@@ -159,8 +160,8 @@ def main() -> None:
         result = reconcile(module)
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    except PermissionError as error:
-        module.fail_json(msg=f"{error}. Run with become: this is about the whole host.")
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, "/etc")))
     for finding in result["findings"]:
         module.warn(finding)
     module.exit_json(**result)

@@ -13,9 +13,10 @@ description:
   - What the registry holds already is not sent. An image is the same when its ID is, or when it was built from the same recipe,
     on whatever machine.
   - The action plugin of the same name reads and writes O(digests_file) on the controller, and shows progress. The digest of
-    a name that is not promoted now stays in the file, unless it is one of O(releases) that O(keep) does not cover.
+    a name that is not promoted now stays in the file, unless it is one of O(releases) and O(keep) others were promoted later.
 extends_documentation_fragment:
   - lastro.platform.registry
+  - lastro.platform.releases
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
@@ -42,15 +43,6 @@ options:
     description: File of the inventory, on the controller, that holds C(images_digests) and nothing else. It is written by rename.
     type: str
     required: true
-  releases:
-    description: Names of images of which each release is a new tag, as those of an application.
-    type: list
-    elements: str
-    default: []
-  keep:
-    description: How many releases of each image in O(releases), the last promoted ones, O(digests_file) names. V(0) keeps all.
-    type: int
-    default: 0
   source_registry:
     description: Registry to copy from, instead of pushing what the Engine has.
     type: str
@@ -136,10 +128,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET, Engine
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._image_build import SILENCE_SECONDS, Progress
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_differs, ca_file, write_ca
 from ansible_collections.lastro.platform.plugins.module_utils._image_promote import Place, Promoter
-from ansible_collections.lastro.platform.plugins.module_utils._image_registry import ca_differs, ca_file, write_ca
 
 
 def argument_spec() -> dict[str, Any]:
@@ -187,6 +179,8 @@ def main() -> None:
         digests = {one.name: one.digest for one in plan} if looking else promoter.act(plan)
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, "/etc/docker/certs.d")))
     module.exit_json(
         changed=bool(changes),
         images={one.name: {"action": one.action, "why": one.why, "digest": digests[one.name]} for one in plan},

@@ -14,23 +14,28 @@ description:
   - What is missing is pulled or built, independent images at the same time. A name appears only when its image is complete.
   - With O(registry) and O(source=pull) every image comes from that registry by the digest in O(digests), and nothing is built. Before
     anything is changed, and in check mode too, the registry is asked whether it lets this host in and holds what is missing.
-  - Where nothing is missing the module asks the Engine one question.
-  - Where something was pulled or built, releases of O(releases) that O(keep) does not cover are removed from this host.
+  - Where nothing is missing the module asks the Engine one question, the list of its images. What O(images[].inspect) asks for is found
+    once for each image ID, with a container that is made and never started, and remembered in O(work_dir).
+  - Where something was pulled or built, releases of O(releases) that O(keep) does not cover are removed from this host. The
+    one wanted now is counted; what a container was made from, and what is in O(digests), stays besides.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
 extends_documentation_fragment:
   - lastro.platform.registry
+  - lastro.platform.releases
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
   check_mode:
     support: full
-    description: Says for each image what would be done and why. A host without an Engine is no error then.
+    description:
+      - Says for each image what would be done and why. A host without an Engine is no error then.
+      - Makes no container. Of an image that no run has inspected yet, C(shell) is left out then.
   diff_mode:
     support: full
     description: Says for each image what is done and why, and which CA the Engine is given.
   idempotent:
     support: full
-    description: A second run asks the Engine once and changes nothing.
+    description: A second run asks the Engine for the list of its images, once, and changes nothing.
 options:
   images:
     description: The images known, in any order.
@@ -101,17 +106,6 @@ options:
     description: Names of the images this host needs; all of O(images) when left out. What they stand on is built when needed.
     type: list
     elements: str
-  releases:
-    description: Names of images of which each release is a new tag, as those of an application.
-    type: list
-    elements: str
-    default: []
-  keep:
-    description:
-      - How many releases of each image in O(releases) stay on the host, the one wanted now included; V(0) keeps all. What a
-        container was made from, and what is in O(digests), stays besides.
-    type: int
-    default: 0
   source:
     description:
       - V(pull) pulls every image that has an upstream, and fails where that is not possible.
@@ -147,11 +141,11 @@ options:
     type: int
     default: 3221225472
   work_dir:
-    description: Directory on the host for the lock and for temporary files.
+    description: Directory on the host for the lock, for temporary files, and for what was found out about images.
     type: path
     default: /var/lib/lastro/.images
   plan_only:
-    description: Only say what is missing, as check mode does, but fail without an Engine.
+    description: Only say what is missing, as check mode does, but fail without an Engine, and inspect images that are there.
     type: bool
     default: false
   progress:
@@ -230,7 +224,7 @@ images:
       description: The image's USER, with O(images[].inspect).
       type: str
     shell:
-      description: Whether there is a C(/bin/sh), with O(images[].inspect).
+      description: Whether there is a C(/bin/sh), with O(images[].inspect); left out in check mode where it is not known yet.
       type: bool
   sample:
     lastro/redis:8: {id: "sha256:0123", source: built, action: none, why: its recipe is unchanged, seconds: 0.0}
@@ -240,7 +234,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._image_run import Wanted
 
 
@@ -285,9 +279,11 @@ def main() -> None:
         seconds: dict[str, float] = {}
         if changes and not looking:
             changes, steps, seconds = wanted.make()
-        images = wanted.report(steps, seconds, done=not looking)
+        images = wanted.report(steps, seconds, done=not looking, probing=not module.check_mode)
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, module.params["work_dir"])))
     module.exit_json(
         changed=bool(changes),
         images=images,

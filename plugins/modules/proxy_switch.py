@@ -156,7 +156,7 @@ slots:
 import time
 
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
 
@@ -189,12 +189,16 @@ def main() -> None:
     given = module.params["candidate"]
     for entry in given["files"] if given else []:
         if entry["secret"]:
-            module.no_log_values.update([entry["content"], *(x for x in entry["content"].splitlines() if len(x) >= 8)])
+            lines = (line.strip() for line in entry["content"].splitlines())
+            # Not the empty or blank content of check mode: hiding that would hide every letter.
+            module.no_log_values.update(text for text in [entry["content"].strip(), *lines] if len(text) >= 8)
     try:
         proxy = Proxy(module.params["directory"], time.monotonic, time.sleep)
         module.exit_json(**run(module.params, module.check_mode, proxy))
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, module.params["directory"])))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,17 @@ def test_check_then_deploy_then_nothing_to_do(fleet: Fleet) -> None:
     assert "yes   checks through the proxy green" in fleet.play("status")
 
 
+def test_what_deploys_nothing_needs_no_release(fleet: Fleet) -> None:
+    assert "yes   checks through the proxy green" in fleet.play("status", app_release=None)
+    assert "Would go: no image" in fleet.play("prune", "--check", app_release=None)
+
+
+def test_the_key_of_the_ca_is_on_one_host(fleet: Fleet) -> None:
+    find = ("find", "/", "-xdev", "-name", "ca.key")
+    keys = {host: fleet.lab.host(host).run(*find).stdout.split() for host in ("app1", "data1", "edge1")}
+    assert keys == {"app1": [], "data1": [], "edge1": ["/var/lib/lastro/lastro/secrets/tls/ca.key"]}
+
+
 def test_no_host_built_an_image(fleet: Fleet) -> None:
     for host, image in (("app1", "lastro/reference_app"), ("data1", "lastro/postgres"), ("edge1", "lastro/haproxy")):
         found = fleet.lab.host(host).run("docker", "images", "--digests", "--format", "{{.Repository}} {{.Digest}}")
@@ -160,7 +171,7 @@ def test_full_disks_and_a_wrong_clock_are_told_in_one_run(fleet: Fleet) -> None:
 
 def test_another_platform_with_the_same_ports_is_refused(fleet: Fleet) -> None:
     # Its proxy and registry would have ports of their own: nothing stands in the way on edge1, which stays as it is, too.
-    ports = {"proxy_http_port": 9080, "proxy_https_port": 9443, "registry_port": 9000}
+    ports = {"proxy_http_port": 9080, "proxy_https_port": 9443, "proxy_metrics_port": 9404, "registry_port": 9000}
     said = refused(fleet, platform_name="other", platform_id="other", **ports)
     assert set(said) == {"app1", "data1"}
     for host, port, project, container in (
@@ -209,6 +220,17 @@ def test_a_digest_that_does_not_exist_and_a_sick_registry_are_refused(fleet: Fle
     assert "Read its log on that host (`docker logs`)" in said["app1"]
 
 
+def test_a_lost_ca_is_not_replaced(fleet: Fleet) -> None:
+    edge, kept = fleet.lab.host("edge1"), "/var/lib/lastro/lastro/secrets/tls"
+    edge.run("mv", kept, "/root/tls")
+    try:
+        said = refused(fleet)
+    finally:
+        edge.run("mv", "/root/tls", kept)
+    assert set(said) == {"edge1"}
+    assert "lastro-postgres on data1" in said["edge1"]
+
+
 @pytest.mark.parametrize("host", ["app1", "data1", "edge1"])
 def test_a_rebooted_host_serves_again(fleet: Fleet, host: str) -> None:
     fleet.lab.reboot(host)
@@ -241,3 +263,22 @@ def test_a_host_that_joins_starts_a_new_release_with_the_others(fleet: Fleet) ->
     colours = {re.search(rf"{host}\s+web \((\w+)\)\s+healthy", output)[1] for host in ("app1", "app2")}
     assert len(colours) == 1, output[-3000:]
     assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}
+
+
+def test_destroy_refuses_another_platforms_hosts(fleet: Fleet) -> None:
+    done = fleet.play("destroy", check=False, platform_id="another")
+    assert "belongs to the platform lastro-stage-6a0c" in " ".join(done.split())
+    assert set(changes(done).values()) == {0}
+    fleet.serves()
+
+
+def test_destroy_takes_the_platform_and_its_firewall_and_keeps_the_data(fleet: Fleet) -> None:
+    joining = fleet.joining("app2", "app")
+    fleet.play("destroy", *joining)
+    for host in ("app1", "app2", "data1", "edge1"):
+        assert fleet.lab.host(host).run("docker", "ps", "--all", "--quiet").stdout == ""
+        assert "inet lastro" not in fleet.lab.host(host).run("nft", "list", "tables").stdout
+        assert fleet.open_ports(host, PORTS) == {22}
+    assert "lastro_postgres_data" in fleet.lab.host("data1").run("docker", "volume", "ls", "--quiet").stdout.split()
+    # It came by SSH, and so it does again.
+    assert set(changes(fleet.play("destroy", *joining)).values()) == {0}

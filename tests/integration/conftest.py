@@ -15,7 +15,8 @@ from tests.support import random_name
 # The longest first: two workers that take file after file then end at about the same time.
 LONG = (
     *("firewall", "stack", "reference_app", "lab", "proxy_switch", "images_registry", "images", "stack_failures"),
-    *("promote", "docker_repository", "stack_jobs", "postgres_databases", "reference_app_compose", "health_gate"),
+    *("promote", "docker_repository", "stack_jobs", "postgres_databases", "postgres_logins", "reference_app_compose"),
+    *("reference_app_migrations", "health_gate"),
 )
 
 

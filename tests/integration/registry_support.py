@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 from ansible_collections.lastro.platform.plugins.filter.htpasswd import htpasswd
-from ansible_collections.lastro.platform.plugins.module_utils._image_registry import CERTIFICATES, Access
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import CERTIFICATES
+from ansible_collections.lastro.platform.plugins.module_utils._image_registry import Access
 
 from tests.integration.images_support import ENGINE, catalogue
 from tests.support import eventually, free_ports, random_name, run_module

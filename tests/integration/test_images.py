@@ -39,6 +39,9 @@ DEFAULTS: dict[str, Any] = {
     "package_sources": [],
     "build_args": {},
     "revision": "",
+    "digests": {},
+    "releases": [],
+    "keep": 0,
 }
 
 Run = Callable[..., dict[str, Any]]
@@ -97,6 +100,36 @@ def test_nothing_to_do_is_one_question_and_fast(prefix: str, run: Run, tmp_path:
     assert {step.action for step in steps} == {"none"}
     assert [question.split()[1] for question in questions] == [b"/v1.41/images/json"]
     assert seconds < 0.2
+
+
+def test_an_inspected_image_is_one_question_too(prefix: str, run: Run, tmp_path: Path) -> None:
+    images = [recipe(f"{prefix}/{name}:1", f"LABEL number={name}", inspect=True) for name in "ab"]
+    made = run(images)["images"]
+    params = {**DEFAULTS, "images": images, "work_dir": str(tmp_path / "work")}
+
+    def no_op(name: str, probing: bool) -> tuple[dict[str, Any], list[bytes]]:
+        questions: list[bytes] = []
+        with Asked(tmp_path / name, questions) as path:
+            wanted = Wanted(params, path)
+            steps = wanted.steps(without_engine=False)
+            assert wanted.changes(steps) == []
+            return wanted.report(steps, {}, done=True, probing=probing), [one.split()[1] for one in questions]
+
+    for probing in (True, False):
+        found, questions = no_op(f"{probing}.sock", probing)
+        assert questions == [b"/v1.41/images/json"]
+        for name, image in found.items():
+            assert {key: image[key] for key in ("entrypoint", "cmd", "user", "shell")} == {
+                key: made[name][key] for key in ("entrypoint", "cmd", "user", "shell")
+            }
+    (tmp_path / "work" / "inspected.json").unlink()
+    found, questions = no_op("check.sock", probing=False)
+    assert all("shell" not in image and image["cmd"] == made[name]["cmd"] for name, image in found.items())
+    assert not any(b"/containers" in question for question in questions), "check mode made a container"
+    assert run(images, check=True)["images"][f"{prefix}/a:1"].get("shell") is None
+    # What a deploy with nothing to do asks, before it would make anything.
+    assert run(images, plan_only=True)["images"][f"{prefix}/a:1"]["shell"] is True
+    assert (tmp_path / "work" / "inspected.json").exists()
 
 
 def test_a_changed_recipe_is_built_again_with_what_stands_on_it(prefix: str, run: Run) -> None:
@@ -193,7 +226,8 @@ def test_context_dockerignore_and_inspection(prefix: str, run: Run, tmp_path: Pa
     built = image_of(f"{prefix}/app:1")
     assert built
     assert {"R=r1", "S=here"} <= set(built["Config"]["Env"])
-    assert [probe for probe in ENGINE.containers(lastro__probe="shell") if probe["Image"] == f"{prefix}/app:1"] == []
+    names = (f"{prefix}/app:1", built["Id"])
+    assert [probe for probe in ENGINE.containers(lastro__probe="shell") if probe["Image"] in names] == []
     assert run([image])["changed"] is False
     (context / "private").write_text("y")
     assert run([image])["changed"] is False, "an ignored file is no content"

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_file
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     MANIFEST_TYPES,
     Access,
     Registry,
-    ca_file,
     require,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._images import parse_reference
@@ -224,6 +224,7 @@ def test_a_silent_registry_is_told_from_one_that_is_down(prefix: str, run: Run, 
         silent = run([image], digests, check=True, **options(access))
         assert time.monotonic() - begun < 8, "asked more than once, which takes five seconds each time"
     assert f"The registry {access.address} does not answer within 5 s. Check the firewalls" in silent["msg"]
+    assert "A host that is new in the inventory is let in by `playbooks/promote.yml`" in silent["msg"]
     down = run([image], digests, check=True, registry=closed_port())
     assert "is down: nothing listens there. Start it" in down["msg"]
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_file
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     INDEX_TYPES,
     Access,
     Manifest,
     Registry,
-    ca_file,
 )
 
 from tests.integration.images_support import ENGINE, image_of, recipe, remove_images

@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._image_build import (
     bootstrap_command,
     certificates,
-    inspect_image,
     site_files,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._image_inspect import has_shell
 from ansible_collections.lastro.platform.plugins.module_utils._images import debian_sources
 
 DEB822 = """\
@@ -108,12 +108,11 @@ def test_bootstrap_leaves_nothing_mounted_and_dies_with_its_parent() -> None:
 
 def test_an_inspection_removes_what_a_killed_one_left_and_no_probe_in_use() -> None:
     engine = Mock()
-    engine.get.return_value = {"Config": {}}
     engine.containers.return_value = [
         {"Id": "left", "Created": int(time.time()) - 3600},
         {"Id": "in-use", "Created": int(time.time())},
     ]
     engine.post.return_value = {"Id": "own"}
     engine.exists.return_value = True
-    assert inspect_image(engine, "shop/web:1")["shell"] is True
+    assert has_shell(engine, "shop/web:1") is True
     assert engine.delete.mock_calls == [call("/containers/left", force=1), call("/containers/own", force=1)]

@@ -15,20 +15,18 @@ from urllib.error import URLError
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_differs, ca_file, write_ca
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Access,
     Manifest,
     Registry,
-    ca_differs,
-    ca_file,
     refusal,
     repository_of,
     token_of,
     token_url,
     unreachable,
-    write_ca,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._images import (
     Step,
@@ -196,6 +194,11 @@ def test_what_a_silence_says(error: Exception, cause: str, cure: str) -> None:
     assert told.problem.startswith(f"The registry {REGISTRY} ")
     assert cause in told.problem
     assert cure in told.cure
+
+
+def test_a_host_that_is_new_learns_who_opens_the_registry_s_firewall() -> None:
+    told = unreachable(REGISTRY, TimeoutError(), 5.0)
+    assert "new in the inventory is let in by `playbooks/promote.yml`, which opens the registry's firewall" in told.cure
 
 
 def test_a_login_for_the_engine_and_for_the_registry() -> None:
