@@ -83,9 +83,9 @@ class Proxy:
         deadline = self.clock() + timeout
         while late := haproxy.not_ready(self.read().servers, colour):
             if self.clock() >= deadline:
+                now = f"{serving} goes on serving" if serving else "nothing serves"
                 raise PlatformError(
-                    f"{colour} was not switched to, {f'{serving} goes on serving' if serving else 'nothing serves'}:"
-                    f" after {timeout:g} s {', '.join(late)}",
+                    f"{colour} was not switched to, {now}: after {timeout:g} s {', '.join(late)}",
                     "Look at the containers of these servers and at the health path of their route.",
                 )
             self.sleep(POLL_SECONDS)

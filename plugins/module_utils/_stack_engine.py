@@ -10,12 +10,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.lastro.platform.plugins.module_utils import _compose_cli
-from ansible_collections.lastro.platform.plugins.module_utils import _docker_root
+from ansible_collections.lastro.platform.plugins.module_utils import _compose_cli, _docker_root
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._stack import (
@@ -140,7 +139,9 @@ def engine_trace(data: str = "", programs: str = _PROGRAMS) -> str:
     Under live_restore containers run on while the Engine is down: only where there is none, nothing runs for sure.
     """
     root = Path(data or _docker_root.configured_root())
-    return shutil.which("dockerd", path=programs) or (str(root) if _docker_root.containers_on_disk(root) else "")
+    return shutil.which("dockerd", path=programs) or (
+        f"{root}/containers" if _docker_root.containers_on_disk(root) else ""
+    )
 
 
 def remove_containers(engine: Engine, containers: Iterable[str]) -> None:

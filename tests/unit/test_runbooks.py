@@ -30,10 +30,11 @@ def quotes(text: str) -> Iterator[str]:
 
 @cache
 def messages() -> tuple[str, ...]:
-    """Every string of the plugins, and what the roles do and write, as text."""
+    """Every string of the plugins, and what roles and playbooks do and write, as text."""
     found = [text for path in sorted((REPOSITORY / "plugins").rglob("*.py")) for text in strings(path)]
     folders = ("tasks", "templates", "vars")
     files = [path for folder in folders for path in sorted((REPOSITORY / "roles").glob(f"*/{folder}/**/*.*"))]
+    files += sorted((REPOSITORY / "playbooks").glob("*.yml"))
     return (*found, *(path.read_text() for path in files))
 
 
