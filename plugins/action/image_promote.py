@@ -50,8 +50,8 @@ class ActionModule(BackgroundAction):
         if written and not looking:
             try:
                 write_digests(file, digests)
-            except OSError as error:
-                return {**result, "failed": True, "msg": str(of_the_host(error, str(file)))}
+            except PlatformError as error:
+                return {**result, "failed": True, "msg": str(error)}
         diff = {"before_header": str(file), "after_header": str(file)}
         diff.update(before=digests_text(recorded), after=digests_text(digests))
         return {**result, **made, "changed": made["changed"] or written, "diff": [made.get("diff") or {}, diff]}
@@ -75,7 +75,10 @@ def read_digests(file: Path) -> dict[str, str]:
 
 def write_digests(file: Path, digests: dict[str, str]) -> None:
     """Write the file by rename: a deploy may be reading it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(digests_text(digests))
-    temporary.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(digests_text(digests))
+        temporary.replace(file)
+    except OSError as error:
+        raise of_the_host(error, str(file)) from error

@@ -56,7 +56,8 @@ class Reconciler:
         self._plan()
         if self.compose is not None and self.options["source"] != "none":
             decide.refuse_shadowed(packages.compose_plugin(), self.compose)
-        self._network()
+        if self.options["network"]:
+            self._network()
 
     def _plan(self) -> None:
         """Which packages are missing, and where they come from."""
@@ -166,7 +167,7 @@ class Reconciler:
         """The platform's network as wanted and as found, and how they differ; PlatformError where it is in use so."""
         name = self.options["network"]
         wanted = decide.network_body(name, self.options["subnet"], self.options["gateway"])
-        found = self.engine.find(f"/networks/{name}") if name and self.service.answers() else None
+        found = self.engine.find(f"/networks/{name}") if self.service.answers() else None
         difference = decide.network_difference(found, wanted) if found else ""
         if found and difference and found["Containers"]:
             raise PlatformError(

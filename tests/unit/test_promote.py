@@ -142,3 +142,9 @@ def test_an_htpasswd_line_stays_the_same_and_tells_nothing_of_the_password() -> 
 def test_a_login_that_the_registry_would_not_understand_is_refused(password: str, user: str, message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         htpasswd(password, user, "x")
+
+
+def test_digests_that_cannot_be_written_are_a_failure_with_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlatformError, match=rf"{tmp_path}/file.*Remove the cause named there"):
+        write_digests(tmp_path / "file" / "digests.yml", {})
