@@ -66,7 +66,9 @@ class Fleet:
         address = self.lab.addresses[stranger]
         folder = self.lab.access.folder / "joining"
         folder.mkdir(exist_ok=True)
-        hosts = {stranger: self.lab.access.variables(stranger, address)}
+        # For a host of this second folder the inventory's own directory is another one.
+        compose_file = {"app_compose_file": str(REPOSITORY / "examples/reference_app/compose.yaml")}
+        hosts = {stranger: {**self.lab.access.variables(stranger, address), **compose_file}}
         (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts}}))
         return "-i", str(folder)
 

@@ -27,8 +27,12 @@ def of_the_host(error: OSError, place: str) -> PlatformError:
     """
     path = error.filename or place
     cures = {
-        **dict.fromkeys((errno.EACCES, errno.EPERM), "Run with become: it belongs to root."),
+        **dict.fromkeys(
+            (errno.EACCES, errno.EPERM),
+            "Run with become; where it is root that was refused, look for an immutable file (`lsattr`).",
+        ),
         **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"Free space there (`df -h {place}`), then run again."),
+        errno.EIO: "The disk fails: look at the kernel's log (`dmesg`), replace it, then run again.",
         errno.EROFS: "Mount that disk writable; the kernel's log (`dmesg`) tells whether it is broken. Then run again.",
     }
     cure = cures.get(error.errno or 0, "Remove the cause named there and run again.")

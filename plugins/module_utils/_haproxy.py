@@ -155,6 +155,14 @@ def left_without(servers: Iterable[Server], colour: str | None, config: str) -> 
     return [f"{s.backend}/{s.name}" for s in serving if s.backend not in kept]
 
 
+def newcomers(servers: Iterable[Server], config: str) -> set[tuple[str, str]]:
+    """Servers that a configuration adds to those of a backend."""
+    there = {(s.backend, s.name) for s in servers}
+    wanted = servers_of(config)
+    joined = {backend for backend, _name in wanted & there}
+    return {(backend, name) for backend, name in wanted - there if backend in joined}
+
+
 def table(servers: Iterable[Server]) -> dict[str, dict[str, str]]:
     """The servers as the module returns them: backend → server → state."""
     found: dict[str, dict[str, str]] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,8 +94,9 @@ class Proxy:
         self.directory.ensure(ManagedDirectory("maps", 0o755, 0, 0))
         self.directory.write(ManagedFile(MAP_FILE, render_map(colour).encode(), 0o644, 0, 0))
 
-    def write_state(self, servers: list[haproxy.Server]) -> None:
-        text = haproxy.render_state({(s.backend, s.name): s.state == "maintenance" for s in servers})
+    def write_state(self, servers: list[haproxy.Server], newcomers: Iterable[tuple[str, str]] = ()) -> None:
+        states = {(s.backend, s.name): s.state == "maintenance" for s in servers}
+        text = haproxy.render_state({**states, **dict.fromkeys(sorted(newcomers), True)})
         self.directory.write(ManagedFile(STATE_FILE, text.encode(), 0o644, 0, 0))
 
     def set_map(self, colour: str, present: bool) -> None:
@@ -161,13 +162,18 @@ def refuse_outage(seen: Seen, decision: Decision, given: dict[str, Any] | None) 
     """The colour that serves runs where the configuration of now says, until another one is switched to."""
     if not given or given["outage"]:
         return
-    config = "".join(file["content"] for file in given["files"] if file["path"] == "config/haproxy.cfg")
-    if lost := haproxy.left_without(seen.servers, decision.before, config):
+    if lost := haproxy.left_without(seen.servers, decision.before, new_config(given)):
         raise PlatformError(
             f"The new configuration leaves {decision.before}, which serves, without the servers it has: {', '.join(lost)}",
             "A changed app_port_base, a renamed service or an address that moved does this. Take it back, or accept that"
             " nothing is served until the release is switched to: -e proxy_allow_outage=true",
         )
+
+
+def new_config(candidate: dict[str, Any] | None) -> str:
+    """The text of the configuration that is about to be written; empty where none is."""
+    files = candidate["files"] if candidate else []
+    return "".join(file["content"] for file in files if file["path"] == "config/haproxy.cfg")
 
 
 def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None:
@@ -201,16 +207,20 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         seen, kept = proxy.read(), proxy.maintenance()
         todo = plan(seen, kept, options)
         refuse_outage(seen, todo.decision, options["candidate"])
+        newcomers = haproxy.newcomers(seen.servers, new_config(options["candidate"])) - kept
         if not check_mode:
             refuse(seen, todo.decision, options["slots"])
             if todo.changed:
                 apply(proxy, seen, todo, options)
             try_candidate(options)
+            if newcomers:
+                # HAProxy takes a server that it has not checked yet for up, and would send requests to one that is not there.
+                proxy.write_state(proxy.read().servers, newcomers)
         now = proxy.read() if todo.changed and not check_mode else seen
     before = {(s.backend, s.name) for s in seen.servers if s.state == "maintenance"}
-    after = (before | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
+    after = (before | newcomers | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
     return {
-        "changed": todo.changed,
+        "changed": todo.changed or bool(newcomers),
         "active": {"before": todo.decision.before, "after": todo.decision.after},
         "map": {"file": now.file, "runtime": now.runtime},
         "running": seen.running,

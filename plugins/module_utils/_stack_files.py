@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -22,15 +21,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 RECORD = ".stack.json"
 COMPOSE = "compose.yaml"
 _NEW = ".new"
-_ROOM = "Make room on its file system (`df -h` and `df -i` show it), then run again; what is missing is written then."
-_CURES = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EROFS: "Its file system is read-only: find out why (`dmesg` after a disk error), mount it writable, then run again.",
-    errno.EACCES: "Run it as root (`become: true`).",
-    errno.EPERM: "Run it as root (`become: true`); where it is, look for an immutable file (`lsattr`).",
-    errno.EIO: "The disk fails: look at `dmesg`, replace it, then run again.",
-}
 
 
 @dataclass(frozen=True)
@@ -105,12 +95,6 @@ def parse_mode(path: str, mode: str) -> int:
             f"The mode {mode!r} of {path} is not octal", 'Give it as a string with a leading 0, for example "0444".'
         )
     return int(str(mode), 8)
-
-
-def storage_error(error: OSError, directory: str) -> PlatformError:
-    """What an error of the file system below a stack's directory means for the operator."""
-    cure = _CURES.get(error.errno or 0, "Repair what is there, then run again.")
-    return PlatformError(f"{error.filename or directory} cannot be used: {error.strerror or error}", cure)
 
 
 def with_secret_directories(files: list[ManagedFile], directories: list[ManagedDirectory]) -> list[ManagedDirectory]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _stack_engine
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._stack import (
     Action,
     Container,
@@ -30,7 +30,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
     StackDirectory,
     parse_directory,
     parse_file,
-    storage_error,
     with_secret_directories,
 )
 
@@ -71,7 +70,7 @@ class StackRun:
             with self.directory.locked():
                 return self._run()
         except OSError as error:
-            raise storage_error(error, self.path) from error
+            raise of_the_host(error, self.path) from error
 
     def _exists(self) -> bool:
         return self.state == "present" or os.path.isdir(self.path)

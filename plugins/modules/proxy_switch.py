@@ -56,6 +56,7 @@ options:
     description:
       - Files that are about to be written to O(directory). If one differs from what is there, HAProxy is asked in a
         container of its own whether it accepts them. The module fails when it does not, and writes nothing.
+      - Servers that they add to a backend begin in maintenance, as there may be nothing there yet; O(slots) makes them ready.
     type: dict
     suboptions:
       image:

@@ -305,6 +305,24 @@ def test_the_colour_that_serves_keeps_its_servers(proxy: Stand) -> None:
     assert proxy.role("--check", proxy_routes=more).returncode == 0
 
 
+def test_a_host_that_joins_is_sent_nothing_before_it_is_ready(proxy: Stand) -> None:
+    """Nothing listens on the new host's slots: HAProxy would try them until its first check failed."""
+    hosts = [*proxy.variables["proxy_app_hosts"], {"name": "new", "address": "127.0.0.9"}]
+    try:
+        done = proxy.role(proxy_app_hosts=hosts)
+        assert done.returncode == 0, done.stdout
+        assert {proxy.get()[:2] for _ in range(40)} == {(200, "blue0"), (200, "blue1")}
+        assert {server for server, state in proxy.states().items() if state == "maintenance"} == {
+            f"web_{colour}/new-{slot}" for colour in ("blue", "green") for slot in (0, 1)
+        }
+        assert not proxy.switch()["changed"]
+        ready = proxy.switch(slots={"blue": {"web": 2}}, check=True)
+        assert f"web_blue/new-0:{proxy.ports['blue'][0]} maintenance" in ready["diff"]["before"]
+        assert "web_blue/new" not in ready["diff"]["after"]
+    finally:
+        assert proxy.role().returncode == 0
+
+
 def test_trace_ids_are_kept_or_made(proxy: Stand) -> None:
     kept = proxy.get(**{"x-trace-id": "0af7651916cd43dd8448eb211c80319c"})[2]["x-trace-id"]
     assert kept == "0af7651916cd43dd8448eb211c80319c"

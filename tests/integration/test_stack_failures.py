@@ -191,7 +191,7 @@ def test_a_full_disk_is_named_with_the_cure(small_disk: Path) -> None:
     lab = Lab(small_disk)
     lab.args["files"][0]["content"] = "x" * 200_000
     failed = lab.run()
-    for part in (f"{lab.directory}/config/fixed cannot be used: No space left on device", "Make room", "run again"):
+    for part in (f"{lab.directory}/config/fixed: No space left on device", "Free space there", "run again"):
         assert part in failed["msg"], failed["msg"]
     assert lab.containers() == {}
     lab.remove()
@@ -202,7 +202,7 @@ def test_a_disk_that_is_read_only_is_named_with_the_cure(small_disk: Path) -> No
     lab.directory.mkdir()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     failed = lab.run()
-    for part in (f"{lab.directory}/.stack.json cannot be used: Read-only file system", "mount it writable"):
+    for part in (f"{lab.directory}/.stack.json: Read-only file system", "Mount that disk writable"):
         assert part in failed["msg"], failed["msg"]
     assert lab.containers() == {}
 

@@ -25,6 +25,8 @@ from tests.support import run_module
         (errno.ENOSPC, None, "/var/x: No space left on device. Free space there (`df -h /var/x`)"),
         (errno.EROFS, "/var/x/y", "/var/x/y: Read-only file system. Mount that disk writable"),
         (errno.EACCES, "/var/x/y", "/var/x/y: Permission denied. Run with become"),
+        (errno.EDQUOT, None, "/var/x: Disk quota exceeded. Free space there"),
+        (errno.EIO, "/var/x/y", "/var/x/y: Input/output error. The disk fails"),
         (errno.EISDIR, "/var/x/y", "/var/x/y: Is a directory. Remove the cause"),
     ],
 )

@@ -259,3 +259,13 @@ def test_model_has_both_colours_and_all_slots_of_all_hosts() -> None:
 def test_model_refuses(routes: list[dict[str, Any]], word: str) -> None:
     with pytest.raises(PlatformError, match=word):
         haproxy.model(routes, [])
+
+
+def test_newcomers_are_those_that_join_others() -> None:
+    there = [haproxy.Server("web_blue", "a-0:1", "up"), haproxy.Server("api_blue", "a-0:7", "up")]
+    config = (
+        "backend web_blue\n server a-0:1 x\n server b-0:1 y\n"
+        "backend api_blue\n server a-0:8 x\nbackend new_blue\n server a-0:9 x\n"
+    )
+    assert haproxy.newcomers(there, config) == {("web_blue", "b-0:1")}
+    assert haproxy.newcomers(there, "") == set()

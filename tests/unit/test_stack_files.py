@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import threading
@@ -278,26 +277,6 @@ def test_what_a_killed_run_was_writing_is_found_and_removed(stack: StackDirector
     assert not half.exists()
     stack.write(managed())
     assert stack.holds("config/a")
-
-
-@pytest.mark.parametrize(
-    ("error", "said", "cure"),
-    [
-        (errno.ENOSPC, "No space left on device", "Make room on its file system"),
-        (errno.EDQUOT, "Disk quota exceeded", "Make room on its file system"),
-        (errno.EROFS, "Read-only file system", "Its file system is read-only"),
-        (errno.EACCES, "Permission denied", "Run it as root"),
-        (errno.EPERM, "Operation not permitted", "lsattr"),
-        (errno.EIO, "Input/output error", "dmesg"),
-        (errno.ENOTDIR, "Not a directory", "Repair what is there, then run again."),
-    ],
-)
-def test_an_error_of_the_file_system_names_path_and_cure(error: int, said: str, cure: str) -> None:
-    named = stack_files.storage_error(OSError(error, os.strerror(error), "/stack/config/a"), "/stack")
-    assert str(named).startswith(f"/stack/config/a cannot be used: {said}. ")
-    assert cure in named.cure
-    nameless = stack_files.storage_error(OSError(error, os.strerror(error)), "/stack")
-    assert nameless.problem == f"/stack cannot be used: {said}"
 
 
 def test_record(stack: StackDirectory) -> None:
