@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import of_the_host
 
-from tests.support import run_module
+from tests.support import REPOSITORY, run_module
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,7 @@ def test_a_full_disk_is_a_failure_with_its_cure_in_every_module(name: str) -> No
     done = subprocess.run(
         [sys.executable, "-c", PLANTED, name, called],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": True}}),
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
         capture_output=True,
         text=True,
         check=False,
