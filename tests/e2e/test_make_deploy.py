@@ -77,14 +77,14 @@ def test_check_afterwards_by_the_name_of_the_collection_reports_no_change(machin
 def test_an_edit_is_deployed_without_a_name(machine: Machine) -> None:
     before = machine.get("/version")
     line = 'return {"release": settings.release'
-    machine.run(f"cp -p {SOURCE} /tmp/source && sed -i 's/{line}}}/{line}, \"edited\": True}}/' {SOURCE}")
+    machine.run(f"cp -p {SOURCE} /tmp/source && sed -i 's/{line}}}/{line}, \"edited\": \"yes\"}}/' {SOURCE}")
     try:
         output = machine.run("make deploy")
     finally:
         # What follows releases what every other clone holds.
         machine.run(f"cp -p /tmp/source {SOURCE}")
     after = machine.get("/version")
-    assert after["edited"] is True
+    assert after["edited"] == "yes"
     assert re.fullmatch(r"dev-[0-9a-f]{12}", after["release"])
     assert after["release"] != before["release"]
     built = re.findall(rf"^dev: \S+:{after['release']} +(\d+) s  done$", output, re.MULTILINE)
