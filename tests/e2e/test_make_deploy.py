@@ -77,7 +77,7 @@ def test_check_afterwards_by_the_name_of_the_collection_reports_no_change(machin
 def test_an_edit_is_deployed_without_a_name(machine: Machine) -> None:
     before = machine.get("/version")
     line = 'return {"release": settings.release'
-    machine.run(f"cp -p {SOURCE} /tmp/source && sed -i 's/{line}}}/{line}, \"edited\": \"yes\"}}/' {SOURCE}")
+    machine.run(f'cp -p {SOURCE} /tmp/source && sed -i \'s/{line}}}/{line}, "edited": "yes"}}/\' {SOURCE}')
     try:
         output = machine.run("make deploy")
     finally:
