@@ -14,6 +14,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_host as decide
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_install as packages
+from ansible_collections.lastro.platform.plugins.module_utils._diff import of_actions
 from ansible_collections.lastro.platform.plugins.module_utils._docker_host import Action
 from ansible_collections.lastro.platform.plugins.module_utils._docker_service import Service
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
@@ -216,7 +217,7 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": bool(host.actions),
         "actions": [asdict(action) for action in host.actions],
-        "diff": host.diff,
+        "diff": [*host.diff, *of_actions("Docker", ((each.item, each.action, each.why) for each in host.actions))],
         "pending": host.pending,
         "engine_version": host.check_engine(),
         "compose_version": host.check_compose(),

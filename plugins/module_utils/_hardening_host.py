@@ -17,6 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_install as packages
 from ansible_collections.lastro.platform.plugins.module_utils import _hardening as decide
 from ansible_collections.lastro.platform.plugins.module_utils import _hardening_ssh as ssh
+from ansible_collections.lastro.platform.plugins.module_utils._diff import of_actions
 from ansible_collections.lastro.platform.plugins.module_utils._docker_host import (
     Action,
     Installation,
@@ -286,7 +287,7 @@ def reconcile(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": bool(host.actions),
         "actions": [asdict(action) for action in host.actions],
-        "diff": host.diff,
+        "diff": [*host.diff, *of_actions("the host", ((each.item, each.action, each.why) for each in host.actions))],
         "findings": host.findings,
         "updates_waiting": [asdict(each) for each in host.waiting],
         "ssh": host.ssh_settings,

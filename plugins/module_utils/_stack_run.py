@@ -12,6 +12,7 @@ import shutil
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _stack_engine
+from ansible_collections.lastro.platform.plugins.module_utils._diff import of_actions
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._stack import (
@@ -97,6 +98,10 @@ class StackRun:
         volumes = _stack_engine.volumes_to_create(self.compose, self.project, reality)
         result["changed"] = bool(result["files"] or volumes) or any(action.acts for action in actions)
         result["diff"] = [self._diff(file) for file, why in writes if why in ("new", "content")]
+        done = [
+            (action.service, action.kind, action.why) for action in actions if action.acts or action.kind == "pending"
+        ]
+        result["diff"] += of_actions(f"services of {self.project}", done)
         if self.check:
             return result
 

@@ -23,7 +23,7 @@ attributes:
     description: Says item by item what would be done and why, also on a host without Docker and without python3-apt.
   diff_mode:
     support: full
-    description: Shows the configuration and apt's files.
+    description: Shows the configuration and apt's files; and item by item what is done and why.
   idempotent:
     support: full
     description: A second run changes nothing.

@@ -23,7 +23,7 @@ attributes:
     description: Says item by item what would be done and why, also on a host without the packages. sshd tries its file here, too.
   diff_mode:
     support: full
-    description: Shows the files.
+    description: Shows the files; and item by item what is done and why.
   idempotent:
     support: full
     description: A second run changes nothing.

@@ -26,7 +26,7 @@ attributes:
     description: Says for each service what would happen and why. Compose is never called.
   diff_mode:
     support: full
-    description: Shows the Compose file and the files. Of secret files a digest.
+    description: Shows the Compose file and the files, of secret files a digest; and service by service what is done and why.
   idempotent:
     support: full
     description: A second run changes nothing.

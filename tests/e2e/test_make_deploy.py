@@ -23,20 +23,27 @@ SOURCE = "examples/reference_app/reference_app/web.py"
 BUILD_SECONDS = 10
 
 
+CHECKED, DEPLOYED = "/tmp/checked.log", "/tmp/deployed.log"
+
+
+def tasks(output: str) -> set[str]:
+    return set(re.findall(r"^TASK \[(.*)\]", output, re.MULTILINE))
+
+
 def recap(output: str) -> dict[str, int]:
     line = re.findall(r"^dev +: (.*)$", output, re.MULTILINE)[-1]
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
 
 def test_check_on_the_empty_machine_passes_and_changes_nothing(machine: Machine) -> None:
-    output = machine.run("make check")
+    output = machine.run(f"set -o pipefail; make check | tee {CHECKED}")
     assert recap(output)["failed"] == 0
     assert recap(output)["changed"] > 5
     assert machine.attempt("command -v dockerd || ls /var/lib/lastro").returncode != 0
 
 
 def test_deploy_ends_with_the_platform_serving(machine: Machine) -> None:
-    output = machine.run("make deploy", timeout=1200)
+    output = machine.run(f"set -o pipefail; make deploy | tee {DEPLOYED}", timeout=1200)
     assert recap(output)["failed"] == 0
     # This host's Python brings the newest ansible-core.
     assert "[DEPRECATION WARNING]" not in output
@@ -55,6 +62,16 @@ def test_deploy_ends_with_the_platform_serving(machine: Machine) -> None:
         assert word in output[-3000:], word
     ca = f"{SECRETS}/tls/ca.crt"
     assert json.loads(machine.run(f"curl -fsS --cacert {ca} https://localhost:8443/health")) == {"status": "ok"}
+
+
+def test_the_check_before_went_the_way_of_the_run(machine: Machine) -> None:
+    checked, deployed = machine.run(f"cat {CHECKED}"), machine.run(f"cat {DEPLOYED}")
+    assert len(tasks(checked)) > 20
+    assert tasks(checked) <= tasks(deployed)
+    for line in ("docker.io: install", "lastro/postgres:17: build"):
+        assert re.search(rf"^\+{re.escape(line)}, \w", checked, re.MULTILINE), line
+    created = re.findall(r"^\+([a-z0-9-]+): create, not there yet$", checked, re.MULTILINE)
+    assert sorted(created) == ["haproxy", "migrate", "pgbackrest", "postgres", "redis", "web-1", "web-2", "worker"]
 
 
 def test_a_second_run_does_nothing_with_few_modules(machine: Machine) -> None:

@@ -1,14 +1,16 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The order of the files, and names for images."""
+"""The order of the files, and what several of them begin with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.integration import postgres_server
 from tests.integration.images_support import remove_images
 from tests.support import random_name
 
@@ -31,3 +33,17 @@ def prefix() -> Iterator[str]:
     name = random_name()
     yield name
     remove_images(name)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres_server.Server]:
+    """A Postgres server for the tests of one file."""
+    with postgres_server.running(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture
+def wanted(server: postgres_server.Server) -> Iterator[dict[str, Any]]:
+    """What is asked of the module for a database of one test."""
+    with postgres_server.database(server) as arguments:
+        yield arguments

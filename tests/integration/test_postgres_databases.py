@@ -6,25 +6,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.integration.postgres_server import IMAGE, Server, database, docker, login, manager, running
+from tests.integration.postgres_server import IMAGE, Server, docker, login, manager
 from tests.support import random_name, run_module
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture
-def wanted(server: Server) -> Iterator[dict[str, Any]]:
-    with database(server) as wanted:
-        yield wanted
 
 
 def test_from_nothing_to_nothing_to_do(server: Server, wanted: dict[str, Any]) -> None:

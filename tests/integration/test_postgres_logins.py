@@ -8,27 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.integration.postgres_server import SUPERUSER, Server, database, login, running
+from tests.integration.postgres_server import SUPERUSER, Server, login
 from tests.support import REPOSITORY
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture
-def wanted(server: Server) -> Iterator[dict[str, Any]]:
-    with database(server) as wanted:
-        yield wanted
 
 
 def test_each_login_may_do_its_work_and_no_more(server: Server, wanted: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ def test_check_mode_on_nothing_says_what_would_come_and_makes_nothing(lab: Lab) 
     told = lab.run(check=True)
     assert told["changed"]
     assert {name: entry["action"] for name, entry in told["services"].items()} == {"web": "create", "data": "create"}
+    assert "web: create, not there yet\n" in told["diff"][-1]["after"]
     assert not lab.directory.exists()
     assert lab.containers() == {}
 
