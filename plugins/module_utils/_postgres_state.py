@@ -135,10 +135,10 @@ SELECT ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
 
 _PENDING = "SELECT name::text AS name, setting AS value FROM pg_settings WHERE pending_restart ORDER BY name"
 
-# Reading the files like this also makes `pending_restart` of this session that of the files as they are now,
-# whether or not the server has come to reload them.
 _CONNECTED = "SELECT DISTINCT usename::text AS name FROM pg_stat_activity WHERE usename = ANY(%s)"
 
+# Reading the files like this also makes `pending_restart` of this session that of the files as they are now,
+# whether or not the server has come to reload them.
 _FILE_ERRORS = """
 SELECT name::text AS name, COALESCE(name, 'postgresql.conf, line ' || sourceline) || ': ' || error AS problem
   FROM pg_file_settings WHERE error IS NOT NULL
