@@ -10,6 +10,7 @@ to what Python 3.8 (the oldest that Ansible supports on targets) can load.
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence  # noqa: UP035  (see above)
@@ -117,9 +118,10 @@ def _system(readings: Mapping[str, Any]) -> Iterable[Problem]:
 
 def _identity(readings: Mapping[str, Any], platform_id: str) -> Iterable[Problem]:
     """Two inventories with one platform_name would take each other's containers for their own."""
-    problem = belongs_to_another(readings["state_directory"], readings["platform_id"], platform_id)
-    if problem:
-        yield Problem(problem, f"Give this one a platform_name of its own. {rename(readings['state_directory'])}")
+    for directory, owner in readings["owners"].items():
+        problem = belongs_to_another(directory, owner, platform_id)
+        if problem:
+            yield Problem(problem, f"Give this one a platform_name of its own. {rename(directory)}")
 
 
 def belongs_to_another(state_directory: str, owner: str, platform_id: str) -> str:
@@ -294,6 +296,15 @@ def in_container(cgroup: str, containers: Sequence[Mapping[str, Any]]) -> Mappin
 def project(container: Mapping[str, Any]) -> str:
     """The Compose project a container belongs to, or nothing."""
     return str((container.get("Labels") or {}).get("com.docker.compose.project", ""))
+
+
+def directories(containers: Sequence[Mapping[str, Any]], platform: str) -> set[str]:
+    """Where Compose projects with names of the platform's have their directories."""
+    # Of the platform `shop` are shop-postgres and shop-blue; shop-eu-postgres is of `shop-eu`.
+    named = re.compile(re.escape(platform) + r"-[^-_]+")
+    mine = [container["Labels"] for container in containers if named.fullmatch(project(container))] if platform else []
+    places = (labels.get("com.docker.compose.project.working_dir") or "/" for labels in mine)
+    return {posixpath.dirname(posixpath.normpath(place)) for place in places}
 
 
 def running_projects(containers: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -28,7 +28,10 @@ CONNECT_SECONDS = 3.0
 
 
 def take(
-    state_directory: str, ports: Sequence[Mapping[str, Any]], reachable: Sequence[Mapping[str, Any]]
+    platform_name: str,
+    state_directory: str,
+    ports: Sequence[Mapping[str, Any]],
+    reachable: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """All readings of this host."""
     release = _preflight.parse_os_release(_text("/etc/os-release"))
@@ -42,7 +45,14 @@ def take(
         "python_version": platform.python_version(),
         "time": time.time(),
         "state_directory": state_directory,
-        "platform_id": platform_of(state_directory),
+        # Another inventory may have the same platform_name, and its files in another place.
+        "owners": {
+            place: platform_of(place)
+            for place in [
+                state_directory,
+                *sorted(_preflight.directories(containers, platform_name) - {state_directory}),
+            ]
+        },
         "uid": os.geteuid(),
         "user": _user(os.geteuid()),
         "memory_bytes": _preflight.parse_memory(_text("/proc/meminfo")),

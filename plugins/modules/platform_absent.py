@@ -146,6 +146,8 @@ def _find(engine: Engine, params: dict[str, Any]) -> tuple[dict[str, str], list[
             raise
         require_nothing_left(Path(params["docker_root"] or _docker_root.configured_root()), platform, error)
         return {}, [], []
+    for place in sorted(_preflight.directories(listed, platform)):
+        require_own(place, params["platform_id"])
     mine = [c for c in listed if _is_of(c, platform, params["state_directory"])]
     return (
         {c["Id"]: c["Names"][0].lstrip("/") for c in mine},

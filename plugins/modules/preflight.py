@@ -61,6 +61,12 @@ options:
         description: The Compose project the port is for. A container of that project may hold it already.
         type: str
         default: ""
+  platform:
+    description:
+      - Name of the platform. With it also the directories are looked at in which Compose projects of that name (C(shop-postgres) of
+        C(shop)) have their files; where one of them is another platform's, the host is refused.
+    type: str
+    default: ""
   platform_id:
     description:
       - What tells this platform from every other one, whatever their names. Kept in O(state_directory) by the first run; a
@@ -199,6 +205,7 @@ def main() -> None:
             "memory_mb": {"type": "int", "default": 2048},
             "ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
             "reachable": {"type": "list", "elements": "dict", "default": [], "options": TARGET},
+            "platform": {"type": "str", "default": ""},
             "platform_id": {"type": "str", "default": ""},
             "controller_time": {"type": "float"},
             "clock_skew_seconds": {"type": "float", "default": 60},
@@ -207,11 +214,11 @@ def main() -> None:
     )
     options = module.params
     ports = [{**wanted, "port": port} for wanted in options["ports"] for port in wanted["port"]]
-    readings = _preflight_readings.take(options["state_directory"], ports, options["reachable"])
+    readings = _preflight_readings.take(options["platform"], options["state_directory"], ports, options["reachable"])
     limits = _preflight.Limits(options["disk_free_gb"], options["memory_mb"], options["clock_skew_seconds"])
     controller = _preflight.Controller(options["controller_time"], options["platform_id"])
     found = _preflight.problems(readings, limits, ports, controller)
-    unclaimed = bool(options["platform_id"]) and not readings["platform_id"]
+    unclaimed = bool(options["platform_id"]) and not readings["owners"][options["state_directory"]]
     result = {
         "unclaimed": unclaimed,
         "ansible_facts": {"platform_host": facts_of(readings)},

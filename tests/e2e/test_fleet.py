@@ -197,6 +197,17 @@ def test_the_directory_of_another_platform_is_refused(fleet: Fleet, name: str) -
         )
 
 
+def test_the_same_name_with_another_directory_is_refused(fleet: Fleet) -> None:
+    said = refused(fleet, platform_id="another", platform_state_dir="/srv/lastro")
+    assert set(said) == {"app1", "data1", "edge1"}
+    for host, problems in said.items():
+        assert (
+            "/var/lib/lastro/lastro belongs to the platform lastro-stage-6a0c, and this inventory is another. Give"
+            in problems
+        )
+        assert fleet.lab.host(host).run("test", "-e", "/srv/lastro", check=False).returncode == 1
+
+
 def test_a_digest_that_does_not_exist_and_a_sick_registry_are_refused(fleet: Fleet) -> None:
     digests = yaml.safe_load(fleet.digests.read_text())["images_digests"]
     unknown = {**digests, "lastro/reference_app:two": f"sha256:{'0' * 64}"}

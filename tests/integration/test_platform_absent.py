@@ -35,7 +35,8 @@ def make(tmp_path: Path) -> Iterator[Callable[[], Platform]]:
         (state / ".platform").write_text(f"{ID}\n")
         CLIENT.networks.create(f"{name}-redis_default")
         CLIENT.volumes.create(f"{name}_redis_data")
-        labels = {"com.docker.compose.project": f"{name}-redis"}
+        compose = "com.docker.compose.project"
+        labels = {compose: f"{name}-redis", f"{compose}.working_dir": str(state / "redis")}
         CLIENT.containers.create("lastro/base:trixie", ["true"], name=f"{name}-redis-1", labels=labels)
         return name, state
 
@@ -94,6 +95,19 @@ def test_another_platform_of_the_same_name_is_refused(make: Callable[[], Platfor
         )
         assert "Use the inventory of that platform" in refused["msg"]
     assert counts(name) == (1, 1, 1)
+    assert (state / "secrets/password").exists()
+
+
+def test_another_platform_of_the_same_name_in_another_directory_is_refused(
+    make: Callable[[], Platform], tmp_path: Path
+) -> None:
+    name, state = make()
+    before = counts(name)
+    given = {"platform": name, "platform_id": "shop-copy", "state_directory": str(tmp_path / "elsewhere")}
+    result = run_module("platform_absent", given)
+    assert result["failed"]
+    assert f"{state} belongs to the platform {ID}, and this inventory is shop-copy." in result["msg"]
+    assert counts(name) == before
     assert (state / "secrets/password").exists()
 
 

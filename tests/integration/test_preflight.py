@@ -98,9 +98,7 @@ def test_limits_are_options() -> None:
 @pytest.mark.parametrize(("uid", "name"), [(65534, "nobody"), (54321, "54321")])
 def test_a_user_who_is_not_root_is_named(uid: int, name: str) -> None:
     # The clone may lie where only root may read: take the readings in a child that gave up its rights after the import.
-    code = (
-        f"import os; from {_preflight_readings.__name__} import take; os.setuid({uid}); print(take('/var/lib', [], []))"
-    )
+    code = f"import os; from {_preflight_readings.__name__} import take; os.setuid({uid}); print(take('shop', '/var/lib', [], []))"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     readings = ast.literal_eval(done.stdout)

@@ -41,7 +41,7 @@ GOOD: dict[str, Any] = {
     "unreachable": [],
     "time": 1_000_000.0,
     "state_directory": "/var/lib/lastro/x",
-    "platform_id": "",
+    "owners": {"/var/lib/lastro/x": ""},
 }
 PORTS = [{"port": 5432, "address": "172.30.77.1", "owner": "x-postgres"}]
 SUPPORTED = "Use Debian 12, Debian 13 or Ubuntu 24.04."
@@ -231,12 +231,36 @@ def test_the_clock(controller: float | None, line: str) -> None:
     [("", "shop-1", False), ("shop-1", "shop-1", False), ("shop-2", "", False), ("shop-2", "shop-1", True)],
 )
 def test_whose_directory_it_is(owner: str, ours: str, refused: bool) -> None:
-    found = _preflight.problems({**GOOD, "platform_id": owner}, LIMITS, [], Controller(platform_id=ours))
+    owners = {"/var/lib/lastro/x": owner}
+    found = _preflight.problems({**GOOD, "owners": owners}, LIMITS, [], Controller(platform_id=ours))
     assert bool(found) is refused
     if refused:
         assert str(found[0]).startswith(
             "/var/lib/lastro/x belongs to the platform shop-2, and this inventory is shop-1. "
         )
+
+
+def test_the_same_name_in_another_directory_of_another_platform() -> None:
+    def container(project: str, directory: str) -> dict[str, Any]:
+        labels = {"com.docker.compose.project": project, "com.docker.compose.project.working_dir": directory}
+        return {"State": "exited", "Labels": labels}
+
+    containers = [
+        container("x-postgres", "/var/lib/lastro/x/postgres"),
+        container("x-blue", "/var/lib/lastro/x/../x/app-blue/"),
+        container("x-redis", "/srv/x/redis"),
+        container("x-eu-postgres", "/var/lib/lastro/x-eu/postgres"),
+        container("xy-postgres", "/var/lib/lastro/xy/postgres"),
+        {"State": "running", "Labels": None},
+    ]
+    assert _preflight.directories(containers, "x") == {"/var/lib/lastro/x", "/srv/x"}
+    assert _preflight.directories(containers, "") == set()
+    # A directory of its own, as redis_directory: /srv/x/redis gives it one, is nobody's.
+    for owner, refused in (("", False), ("shop-1", False), ("shop-2", True)):
+        owners = {"/var/lib/lastro/x": "", "/srv/x": owner}
+        found = _preflight.problems({**GOOD, "owners": owners}, LIMITS, [], Controller(platform_id="shop-1"))
+        assert bool(found) is refused
+    assert str(found[0]).startswith("/srv/x belongs to the platform shop-2, and this inventory is shop-1. ")
 
 
 def test_what_runs_is_said_by_project() -> None:
