@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +43,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._images import (
 PROBE_SECONDS = 5.0
 # A step without a line of output for this long is a hung one.
 SILENCE_SECONDS = 1800.0
+# Before a pull that nobody answered is tried again.
+PULL_PAUSES = (1.0, 4.0)
 PARALLEL = 4
 ERROR_LINES = 40
 STEP_WIDTH = 100
@@ -219,13 +222,25 @@ class Workshop:
             self._build(image)
 
     def _pull(self, image: Image, upstream: Reference) -> None:
+        """A registry that many hosts ask at once may miss a request; the Engine asks again for layers only."""
+        for pause in PULL_PAUSES:
+            try:
+                return self._fetch(image, upstream)
+            except EngineError as error:
+                if not is_unreachable(error.problem):
+                    raise
+                self.progress.say(image.name, f"no answer from {upstream.registry}, asked again in {pause:g} s")
+                time.sleep(pause)
+        return self._fetch(image, upstream)
+
+    def _fetch(self, image: Image, upstream: Reference) -> None:
         layers: dict[str, bool] = {}
         shown = -1
         ours = self.access if self.access and self.access.address == upstream.registry else None
         login = ours.engine_header() if ours else {}
         for event in self.engine.stream("/images/create", None, login, fromImage=upstream.name, tag=upstream.digest):
             if "error" in event:
-                raise pull_error(image.name, upstream, str(event["error"]))
+                raise EngineError(HTTPStatus.BAD_GATEWAY, str(event["error"]))
             if "id" in event:
                 layers[event["id"]] = event.get("status") in ("Pull complete", "Already exists")
                 if sum(layers.values()) != shown:

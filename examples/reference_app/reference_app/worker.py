@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from redis import RedisError
@@ -22,7 +23,7 @@ class BeatingWorker(Worker):
 
     def heartbeat(self, *arguments: Any, **options: Any) -> None:
         super().heartbeat(*arguments, **options)
-        HEARTBEAT.touch()
+        Path(HEARTBEAT).touch()
 
 
 def main() -> int:
