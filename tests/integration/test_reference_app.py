@@ -283,6 +283,9 @@ def test_fault_never_healthy(migrated: World, how: str) -> None:
         web = migrated.web(f"{migrated.prefix}:bad-fault.never_healthy", healthy=False)
     eventually(lambda: web.answers("/health", 503), "unhealthy")
     assert web.get("/ready").status == 503
+    check = docker("exec", web.name, "python3", "-m", "reference_app.container_health", check=False)
+    assert check.returncode == 1
+    assert "/health answered: HTTP/1.1 503" in check.stderr
 
 
 def test_fault_error_percent_spares_probes(migrated: World) -> None:
