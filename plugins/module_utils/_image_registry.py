@@ -363,7 +363,8 @@ def unreachable(address: str, error: Exception, seconds: float) -> PlatformError
         return PlatformError(
             f"{who} does not answer within {seconds:.0f} s",
             "Check the firewalls between this host and it, and that it runs. A host that is new in the inventory is let in by "
-            "`playbooks/promote.yml`, which opens the registry's firewall.",
+            "`playbooks/promote.yml`, which opens the registry's firewall; the machine that promotes by `firewall_extra_rules` in the "
+            "inventory's group_vars/registry.yml.",
         )
     if isinstance(reason, ConnectionRefusedError):
         return PlatformError(

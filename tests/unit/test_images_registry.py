@@ -199,6 +199,7 @@ def test_what_a_silence_says(error: Exception, cause: str, cure: str) -> None:
 def test_a_host_that_is_new_learns_who_opens_the_registry_s_firewall() -> None:
     told = unreachable(REGISTRY, TimeoutError(), 5.0)
     assert "new in the inventory is let in by `playbooks/promote.yml`, which opens the registry's firewall" in told.cure
+    assert "the machine that promotes by `firewall_extra_rules` in the inventory's group_vars/registry.yml" in told.cure
 
 
 def test_a_login_for_the_engine_and_for_the_registry() -> None:
