@@ -46,12 +46,22 @@ def run(project: str, directory: str, file: str, *arguments: str, timeout: float
     command = [binary(), "--project-name", project, "--project-directory", directory, "--file", file]
     # Variables were resolved before: nothing of this host's environment or of a stray .env may change a stack.
     command += ["--env-file", "/dev/null", "--ansi", "never", "--progress", "plain", *arguments]
-    environment = {key: os.environ[key] for key in ("HOME", "DOCKER_CONFIG") if key in os.environ}
-    environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
     if done.returncode != 0:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise PlatformError(f"docker compose {arguments[0]} failed for {project}: " + " | ".join(lines[-6:]))
     return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """What Compose gets of this host's environment."""
+    kept = {key: os.environ[key] for key in ("HOME", "DOCKER_CONFIG") if key in os.environ}
+    return {**kept, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -20,8 +20,10 @@ try:
     import psycopg2.extras
 
     PSYCOPG2_ERROR: str | None = None
+    DriverError: type[Exception] = psycopg2.Error
 except ImportError:
     PSYCOPG2_ERROR = traceback.format_exc()
+    DriverError = ImportError
 
 Query = Callable[..., list[dict[str, Any]]]
 
@@ -101,6 +103,19 @@ class Session:
                 raise PlatformError(
                     f"The server refused a statement: {_first_line(str(error))}", _cure_of(error.pgcode)
                 ) from error
+
+    @contextmanager
+    def work(self, keep: bool) -> Iterator[Any]:
+        """A cursor in a transaction that is kept, or given up in the end as after an error."""
+        self.execute("BEGIN")
+        try:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except BaseException:
+            if not self._connection.closed:
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT" if keep else "ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -65,7 +65,10 @@ class Wanted:
             "owner": Role(login=False),
             "rw": Role(login=False),
             "ro": Role(login=False),
-            "migrate": Role(login=True, settings=acting, member_of=frozenset({self.role("owner")})),
+            # It has to see whose transactions it would wait for.
+            "migrate": Role(
+                login=True, settings=acting, member_of=frozenset({self.role("owner"), "pg_read_all_stats"})
+            ),
             "app_a": Role(self.active == "a", self.connection_limit, member_of=app),
             "app_b": Role(self.active == "b", self.connection_limit, member_of=app),
             "monitor": Role(login=True, member_of=frozenset({"pg_monitor"})),
@@ -185,7 +188,7 @@ def _settings(name: str, role: Role, there: Role | None) -> list[Step]:
 def _memberships(name: str, role: Role, there: Role | None, facts: Facts) -> list[Step]:
     steps = []
     for group in sorted(role.member_of - (there.member_of if there else frozenset())):
-        if group != "pg_monitor" or may_grant_monitor(facts):
+        if not group.startswith("pg_") or may_grant_monitor(facts):
             sql = f"GRANT {ident(group)} TO {ident(name)}"
             steps.append(Step("server", f"make {name} a member of {group}", sql))
     return steps
@@ -218,6 +221,11 @@ def plan_database(wanted: Wanted, found: Database | None, inside: Inside, facts:
         steps.append(Step("server", f"make {owner} the owner of {wanted.name} (was {found.owner})", sql))
     steps += _extensions(wanted, inside, facts)
     steps += _rights(wanted, found, inside)
+    if facts.superuser:
+        # A migration begins with a point to restore to.
+        migrate = wanted.role("migrate")
+        execute = frozenset({(migrate, "EXECUTE")})
+        steps += _differences(execute, inside.restore_point, {migrate}, "ON FUNCTION pg_create_restore_point(text)")
     return steps + _initialise(wanted, found)
 
 

@@ -71,6 +71,7 @@ class Inside:
     extensions: frozenset[str] = frozenset()
     public_schema: frozenset[Grant] | None = frozenset({(PUBLIC, "USAGE")})
     defaults: frozenset[tuple[str, str, str]] = frozenset()  # (object type, grantee, privilege)
+    restore_point: frozenset[Grant] = frozenset()
 
 
 _FACTS = """
@@ -130,7 +131,10 @@ SELECT ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
        ARRAY(SELECT ARRAY[d.defaclobjtype::text, pg_get_userbyid(a.grantee)::text, a.privilege_type]
                FROM pg_default_acl d, aclexplode(d.defaclacl) a
               WHERE d.defaclnamespace = 0 AND a.grantee <> 0
-                AND d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = %s)) AS defaults
+                AND d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = %s)) AS defaults,
+       ARRAY(SELECT ARRAY[pg_get_userbyid(a.grantee)::text, a.privilege_type]
+               FROM pg_proc p, aclexplode(p.proacl) a
+              WHERE p.oid = 'pg_create_restore_point(text)'::regprocedure AND a.grantee <> 0) AS restore_point
 """
 
 _PENDING = "SELECT name::text AS name, setting AS value FROM pg_settings WHERE pending_restart ORDER BY name"
@@ -206,6 +210,7 @@ def read_inside(query: Query, owner: str) -> Inside:
         extensions=frozenset(row["extensions"]),
         public_schema=None if schema is None else frozenset(map(_pair, schema)),
         defaults=frozenset((kind, grantee, privilege) for kind, grantee, privilege in row["defaults"]),
+        restore_point=frozenset(map(_pair, row["restore_point"])),
     )
 
 

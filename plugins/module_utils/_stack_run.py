@@ -121,6 +121,19 @@ class StackRun:
         self._record(record["loaded"], actions, kept)
         return result
 
+    def prepare(self) -> None:
+        """Have the project's files and shared volumes there, and start nothing."""
+        with self.directory.locked():
+            record = self.directory.record()
+            self.directory.write_record({file.path for file in self.files}.union(record["files"]), record["loaded"])
+            for folder in self.directories:
+                if self.directory.directory_differs(folder):
+                    self.directory.ensure(folder)
+            for file in self.files:
+                if self.directory.differs(file):
+                    self.directory.write(file)
+            self.stack.create_volumes(_stack_engine.volumes_to_create(self.compose, self.project, self._reality()))
+
     def _reality(self) -> Reality:
         try:
             return _stack_engine.read(self.engine, self.project, self.compose)

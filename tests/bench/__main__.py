@@ -22,11 +22,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import deploy, fleet, stack
+from tests.bench import deploy, fleet, seeds, stack
 from tests.support import REPOSITORY
 
 RUNS = 5
-BENCHMARKS = {"stack": stack.benchmarks, "deploy": deploy.benchmarks, "fleet": fleet.benchmarks}
+BENCHMARKS = {
+    "stack": stack.benchmarks,
+    "deploy": deploy.benchmarks,
+    "fleet": fleet.benchmarks,
+    "seeds": seeds.benchmarks,
+}
 
 
 def timed(action: Callable[[], Any], before: Callable[[], Any] | None = None) -> list[float]:

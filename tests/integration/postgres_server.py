@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg2
 
-from tests.support import random_name, run_module
+from tests.support import free_ports, random_name, run_module
 
 IMAGE = "lastro/postgres:17"
 SUPERUSER = "super-secret-of-the-server"
@@ -30,10 +30,16 @@ def docker(*arguments: str) -> str:
 
 
 class Server:
-    """A throw-away server that takes TLS only, logs every statement and keeps statistics of them."""
+    """A throw-away server that takes TLS only, logs every statement and keeps statistics of them.
 
-    def __init__(self, directory: Path) -> None:
+    A durable one comes back with its data, at the same port, after it was killed.
+    """
+
+    def __init__(self, directory: Path, durable: bool = False) -> None:
         self.name = random_name()
+        data = "/var/lib/postgresql/data"
+        storage = ["-v", f"{self.name}:{data}"] if durable else ["--tmpfs", f"{data}:uid=999,gid=999,mode=0700"]
+        port = str(free_ports(1)[0]) if durable else ""
         material = run_module(
             "tls_certificates",
             {"directory": str(directory / "ca"), "certificates": [{"name": "server", "ips": ["127.0.0.1"]}]},
@@ -60,20 +66,29 @@ class Server:
         config.chmod(0o755)
         self.more = config / "more" / "test.conf"
         docker(
-            "run", "-d", "--name", self.name, "--tmpfs", "/var/lib/postgresql/data:uid=999,gid=999,mode=0700",
-            "-v", f"{config}:/config:ro", "-p", "127.0.0.1::5432",
+            "run", "-d", "--name", self.name, *storage, "-v", f"{config}:/config:ro", "-p", f"127.0.0.1:{port}:5432",
             "-e", "POSTGRES_PASSWORD_FILE=/config/password", "-e", "POSTGRES_INITDB_ARGS=--data-checksums --encoding=UTF8 "
             "--locale-provider=builtin --locale=C.UTF-8", IMAGE, "postgres", "-c", "config_file=/config/postgresql.conf",
         )  # fmt: skip
         self.port = int(docker("port", self.name, "5432").splitlines()[0].rsplit(":", 1)[1])
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_text(self.ca)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it takes connections."""
         end = time.monotonic() + 60
         while subprocess.run(
             ["/usr/bin/docker", "exec", self.name, "pg_isready", "-q", "-h", "127.0.0.1"], check=False
         ).returncode:
             assert time.monotonic() < end, docker("logs", self.name)
             time.sleep(0.2)
+
+    def crash(self) -> None:
+        """End it by SIGKILL, and start it again."""
+        docker("kill", "--signal", "KILL", self.name)
+        docker("start", self.name)
+        self.wait()
 
     def run(self, *databases: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
         given = {"host": "127.0.0.1", "port": self.port, "password": SUPERUSER, "ca": self.ca, "databases": databases}
@@ -101,12 +116,14 @@ class Server:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Server]:
-    server = Server(directory)
+def running(directory: Path, durable: bool = False) -> Iterator[Server]:
+    server = Server(directory, durable)
     try:
         yield server
     finally:
         docker("rm", "-f", "-v", server.name)
+        if durable:
+            docker("volume", "rm", server.name)
 
 
 @contextmanager

@@ -144,6 +144,11 @@ class World:
         arguments = ["psql", "-U", "app", "-h", "127.0.0.1", "-d", "app", "-qAtc", statement]
         return docker("exec", "--env", f"PGPASSWORD={self.password}", f"{self.prefix}-postgres", *arguments).stdout
 
+    def address(self, name: str) -> str:
+        """Of a container on the application's network."""
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return docker("inspect", "--format", form, f"{self.prefix}-{name}").stdout.strip()
+
     def key(self, role: str) -> dict[str, str]:
         return {"x-api-key": self.keys[role]}
 

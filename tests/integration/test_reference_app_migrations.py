@@ -11,10 +11,12 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.integration.reference_app import World, docker, running
+from tests.support import run_module
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,70 @@ def test_migrations_that_contradict_each_other_still_fail(world: World) -> None:
     done = run_cli(world, release(world, "0006", "0007"), "migrate-seed")
     assert done.returncode == 1
     assert "Multiple head revisions" in done.stderr
+
+
+def module_arguments(world: World, **more: Any) -> dict[str, Any]:
+    """What the module migrate_seed is told to run the image's own Alembic, with its secrets as files."""
+    secrets = {path.name: path.read_text() for path in (world.directory / "secrets").iterdir() if path.is_file()}
+    service = {
+        "image": world.image,
+        "user": "10001:10001",
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+        "environment": {"APP_ENVIRONMENT": "dev"},
+        "volumes": ["./secrets:/run/secrets:ro"],
+    }
+    compose = {"services": {"migrate": service}, "networks": {"default": {"name": world.prefix, "external": True}}}
+    owner, mode = "10001:10001", "0400"
+    return {
+        # As this host reaches it; the image has its own URL among its secrets.
+        "url": f"postgresql://app:{world.password}@{world.address('postgres')}/app?sslmode=require",
+        "project": world.prefix,
+        "directory": str(world.directory / "jobs"),
+        "compose": compose,
+        "files": [
+            {"path": f"secrets/{name}", "content": text, "owner": owner, "mode": mode, "secret": True}
+            for name, text in secrets.items()
+        ],
+        "service": "migrate",
+        "seed_command": ["python3", "-m", "reference_app.cli", "seed"],
+        **more,
+    }
+
+
+def test_the_module_migrates_with_the_alembic_of_the_image(world: World) -> None:
+    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    planned = run_module("migrate_seed", module_arguments(world, phase="plan"))
+    assert "failed" not in planned, planned["msg"]
+    assert [entry["id"] for entry in planned["pending"]] == ["0001", "0002", "0003", "0004", "0005"]
+    assert "CREATE TABLE tenants" in planned["pending"][0]["sql"]
+    done = run_module("migrate_seed", module_arguments(world, phase="run", planned=planned))
+    assert "failed" not in done, done["msg"]
+    assert (done["applied"][-1], done["drift"]["compared"], done["drift"]["differences"]) == ("0005", True, "")
+    assert json.loads(done["seed_command"])["seeded"]["taxonomy"] == 14
+    assert world.cli("healthcheck").returncode == 0
+    assert not run_module("migrate_seed", module_arguments(world, phase="plan"))["changed"]
+    left = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={world.prefix}").stdout
+    assert left == "", "one-off containers are gone"
+    assert world.password not in json.dumps([planned, done])
+
+
+# It ends at the Engine's SIGTERM; one that does not is killed after half a minute.
+HANGS = ["sh", "-c", "trap 'exit 1' TERM; sleep 60 & wait"]
+
+
+def test_a_command_that_hangs_in_a_container_is_stopped(world: World) -> None:
+    arguments = module_arguments(world, seed_command=[], migrate_command=HANGS, timeout_seconds=3)
+    planned = run_module("migrate_seed", {**arguments, "phase": "plan"})
+    done = run_module("migrate_seed", {**arguments, "phase": "run", "planned": planned})
+    assert done["failed"]
+    assert "sh had not ended after 3 s and was stopped" in done["msg"]
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={world.prefix}-migrate-run").stdout == ""
+
+
+def test_an_image_that_is_not_there_is_not_asked_for_elsewhere(world: World) -> None:
+    arguments = module_arguments(world)
+    arguments["compose"]["services"]["migrate"]["image"] = "lastro/nothing:1"
+    planned = run_module("migrate_seed", {**arguments, "phase": "plan"})
+    assert planned["failed"]
+    assert "lastro/nothing:1" in planned["msg"]

@@ -62,6 +62,7 @@ INSIDE = Inside(
         | {("S", "app_rw", privilege) for privilege in ("SELECT", "USAGE", "UPDATE")}
         | {("r", "app_ro", "SELECT"), ("S", "app_ro", "SELECT"), ("n", "app_rw", "USAGE"), ("n", "app_ro", "USAGE")}
     ),
+    restore_point=frozenset({("app_migrate", "EXECUTE"), ("x", "EXECUTE")}),
 )
 
 
@@ -92,7 +93,7 @@ def test_from_nothing_every_role_is_made_before_it_is_used() -> None:
     for step in steps:
         if step.what.startswith("make "):
             member, group = step.what.removeprefix("make ").split(" a member of ")
-            assert {member, group} <= seen | {"pg_monitor"}
+            assert {member, group} <= seen | {"pg_monitor", "pg_read_all_stats"}
         seen.add(step.what.removeprefix("create role "))
 
 
@@ -218,6 +219,13 @@ def test_grants_are_brought_to_what_is_wanted_and_those_of_others_stay() -> None
         'GRANT CONNECT ON DATABASE "app" TO "app_ro"',
         'ALTER DEFAULT PRIVILEGES FOR ROLE "app_owner" REVOKE TRUNCATE ON TABLES FROM "app_rw"',
     ]
+
+
+def test_who_migrates_may_name_a_point_to_restore_to() -> None:
+    inside = replace(INSIDE, restore_point=frozenset())
+    statement = 'GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO "app_migrate"'
+    assert sql(plan_database(APP, DATABASE, inside, SUPERUSER)) == [statement]
+    assert plan_database(APP, DATABASE, inside, LIMITED) == [], "only a superuser can let it, so nobody else tries"
 
 
 def test_a_database_that_may_not_be_created_is_refused() -> None:

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of the module `migrate_seed`: the host plans, the controller judges the plan, the host runs that very plan."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.plugin_utils._migration_classes import classify
+from ansible_collections.lastro.platform.plugins.plugin_utils._migration_lint import STYLE, lint
+from ansible_collections.lastro.platform.plugins.plugin_utils._migration_policy import (
+    Finding,
+    Judgement,
+    Revision,
+    judge,
+    waivers_from,
+)
+
+MODULE = "lastro.platform.migrate_seed"
+
+# What the run has to know of the plan.
+PLANNED = ("current", "heads", "pending", "known", "drift")
+PROD = "prod"
+REHEARSED = "stage or a restored backup"
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Plan, judge, run."""
+
+    TRANSFERS_FILES = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        seeds = arguments.get("seeds") or []
+        folder = self._make_tmp_path() if seeds else None
+        try:
+            arguments["seeds"] = [self._sent(seed, number, str(folder)) for number, seed in enumerate(seeds)]
+            return {**result, **self._work(arguments, task_vars)}
+        except PlatformError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        finally:
+            if folder:
+                self._remove_tmp_path(folder, force=True)
+
+    def _work(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        planned: dict[str, Any] = self._execute_module(MODULE, {**arguments, "phase": "plan"}, task_vars=task_vars)
+        if planned.get("failed"):
+            return planned
+        back = arguments.get("state") == "downgraded"
+        rehearsals = Rehearsals(arguments.get("rehearsals"), str(arguments.get("environment") or ""))
+        refused, told = refused_back(planned, rehearsals) if back else refused_and_waived(planned, arguments)
+        shown = {**planned, "diff": difference(planned), "notices": told}
+        if refused:
+            message = "The pending migrations are refused. Nothing was changed.\n" + "\n".join(refused)
+            return {**shown, "failed": True, "changed": False, "msg": message}
+        for entry in planned["pending"]:
+            what = "goes" if back else "pending"
+            display.display(f"{what}: {entry['id']} {entry['message']} ({', '.join(entry['classes']) or 'nothing'})")
+        # What seeds would change is only known by bringing them in.
+        more = any(arguments.get(name) for name in ("seeds", "seed_command", "verify"))
+        if self._task.check_mode or not (planned["changed"] or more):
+            return {**shown, "notices": [*told, *drift(planned)]}
+        done: dict[str, Any] = self._execute_module(
+            MODULE,
+            {**arguments, "phase": "run", "planned": {name: planned[name] for name in PLANNED}},
+            task_vars=task_vars,
+        )
+        if back and not done.get("failed"):
+            rehearsals.keep(planned)
+        shown["diff"] = difference({**planned, "seeds": done.get("seeds", {})})
+        return {**shown, **done, "notices": [*told, *done.get("notices", [])]}
+
+    def _sent(self, seed: Mapping[str, Any], number: int, folder: str) -> dict[str, Any]:
+        """The seed with its file on the host; two files may have the same name."""
+        local = self._find_needle("files", seed["file"]) if not os.path.isabs(str(seed["file"])) else str(seed["file"])
+        target = self._connection._shell.join_path(folder, f"{number}-{os.path.basename(local)}")
+        self._transfer_file(local, target)
+        self._fixup_perms2([folder, target])
+        return {**seed, "file": target, "name": seed.get("name") or os.path.basename(local)}
+
+
+class Rehearsals:
+    """Downgrades that ran before, outside prod: a line of JSON each, in a file on the controller."""
+
+    def __init__(self, path: Any, environment: str) -> None:
+        self.path = Path(str(path)) if path else None
+        self.environment = environment
+
+    def missing(self, digest: str) -> str:
+        """Why this downgrade must not run here; empty where it may."""
+        if self.environment != PROD or digest in self._digests():
+            return ""
+        where = f"{self.path} holds no run of it" if self.path else "`rehearsals` names no file that could show one"
+        return f"A downgrade of {PROD} has to have run elsewhere before, on {REHEARSED}, and {where}."
+
+    def keep(self, planned: Mapping[str, Any]) -> None:
+        """Write down that it ran here."""
+        if not self.path or self.environment == PROD or not planned["pending"]:
+            return
+        steps = [entry["id"] for entry in planned["pending"]]
+        ran = {"digest": planned["digest"], "environment": self.environment, "from": planned["current"], "steps": steps}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**ran, "at": datetime.now(UTC).isoformat(timespec="seconds")}) + "\n")
+
+    def _digests(self) -> set[str]:
+        if not self.path or not self.path.is_file():
+            return set()
+        try:
+            return {json.loads(line)["digest"] for line in self.path.read_text(encoding="utf-8").splitlines() if line}
+        except (ValueError, KeyError, TypeError) as error:
+            raise PlatformError(
+                f"{self.path} is not a file of rehearsals", "Correct `rehearsals`, or take the broken line out."
+            ) from error
+
+
+def refused_back(planned: dict[str, Any], rehearsals: Rehearsals) -> tuple[list[str], list[str]]:
+    """Why the steps back must not run, and what is worth knowing of them."""
+    refused, told = [], []
+    for entry in planned["pending"]:
+        entry["classes"] = ["irreversible"] if entry["sql"] is None else []
+        if entry["sql"] is None:
+            refused.append(f"Revision {entry['id']} is irreversible: {entry['sql_error']}")
+        elif not classify(entry["sql"]):
+            told.append(f"Going back from revision {entry['id']} changes nothing but the revision that is noted.")
+    missing = rehearsals.missing(planned["digest"]) if planned["pending"] else ""
+    return [*refused, *([missing] if missing else [])], told
+
+
+def refused_and_waived(planned: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Why pending revisions must not run, and what is worth knowing of waivers."""
+    judgement = judged(planned, arguments)
+    return [str(finding) for finding in judgement.refused], notices(judgement)
+
+
+def judged(planned: dict[str, Any], arguments: Mapping[str, Any]) -> Judgement:
+    """What the controller says of the plan; the classes of each revision are added to it."""
+    waivers = waivers_from(arguments.get("waivers") or [])
+    revisions, findings = [], []
+    for entry in planned["pending"]:
+        revision, found = _revision(entry, arguments)
+        entry["classes"] = sorted(revision.kinds)
+        revisions.append(revision)
+        findings += found
+    return judge(revisions, str(arguments.get("policy") or "any"), findings, waivers)
+
+
+def _revision(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Revision, list[Finding]]:
+    statements = None if entry["sql"] is None else classify(entry["sql"])
+    revision = Revision(str(entry["id"]), str(entry["message"]), statements, str(entry["class"]))
+    if not statements or str(arguments.get("lint", True)).lower() in ("false", "no", "off"):
+        return revision, []
+    excluded = (*STYLE, *(arguments.get("lint_exclude") or []))
+    return revision, lint(
+        revision.id,
+        "\n".join(f"{statement.sql};" for statement in statements),
+        excluded=excluded,
+        transactional=_transactional(entry["sql"]),
+    )
+
+
+def _transactional(sql: str) -> bool:
+    """Alembic leaves the transaction for what can't run inside one, and says so in its SQL."""
+    return "CONCURRENTLY" not in sql.upper()
+
+
+def difference(planned: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The SQL of each pending revision, and the rows of each seed file that differ."""
+    shown = [
+        {
+            "before_header": "",
+            "after_header": f"revision {entry['id']}",
+            "before": "",
+            "after": entry["sql"] if entry["sql"] is not None else f"-- {entry['sql_error']}\n",
+        }
+        for entry in planned["pending"]
+    ]
+    lines = [
+        f"{name}: {', '.join(f'{number} {what}' for what, number in counts.items() if what != 'unchanged' and number)}\n"
+        for name, counts in planned["seeds"].items()
+        if any(number for what, number in counts.items() if what != "unchanged")
+    ]
+    return shown + (
+        [{"before_header": "", "after_header": "seeds", "before": "", "after": "".join(lines)}] if lines else []
+    )
+
+
+def drift(planned: Mapping[str, Any]) -> list[str]:
+    """How the models differ from the database, in words."""
+    differences = planned["drift"].get("differences")
+    return [f"The models differ from the database: {differences}"] if differences else []
+
+
+def notices(judgement: Judgement) -> list[str]:
+    """What was waived, and waivers that nothing needed."""
+    told = [f"{finding} is waived until {waiver.expires}: {waiver.reason}" for finding, waiver in judgement.waived]
+    return told + [
+        f"The waiver of {waiver.rule} for revision {waiver.revision} is not needed." for waiver in judgement.idle
+    ]

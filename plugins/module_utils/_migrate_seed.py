@@ -1,0 +1,319 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the module `migrate_seed`: plan; then, alone, the same plan again, migrate, look at what is left, seed, verify."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils import _migration_guard as guard
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import (
+    Alembic,
+    Commands,
+    Moved,
+    NotPlanned,
+    Plan,
+    Program,
+    Stopped,
+)
+from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import Server, Session
+from ansible_collections.lastro.platform.plugins.module_utils._seed_files import Seed, load
+from ansible_collections.lastro.platform.plugins.module_utils._seed_sync import Counts, Sync, fence
+
+RETRY_SECONDS = (1.0, 8.0)
+
+
+@dataclass
+class Report:
+    """What a run did, as the module returns it."""
+
+    applied: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    restore_point: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+    seeds: dict[str, dict[str, int]] = field(default_factory=dict)
+    seed_command: str = ""
+    drift: dict[str, Any] = field(default_factory=dict)
+    verified: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    changed: bool = False
+
+
+class MigrateSeed:
+    """Plans and runs with the tool that the options name; the database is reached by a session of its own beside it."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        server: Server,
+        program: Program,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.params = params
+        self.server = server
+        self.program = program
+        self.clock = clock
+        self.pause = pause
+        self.tool: Alembic | Commands = self._tool()
+        self.seeds = [load(entry["file"], entry, entry.get("name") or "") for entry in params["seeds"]]
+        self.report = Report()
+
+    def _tool(self) -> Alembic | Commands:
+        seconds = self.params["timeout_seconds"]
+        if self.params["migrate_command"]:
+            return Commands(self.program, self.params["migrate_command"], self.params["status_command"], seconds)
+        return Alembic(self.program, self.params["python"], self.params["alembic"], seconds)
+
+    # plan ------------------------------------------------------------------------------------------------------------
+
+    def plan(self, try_seeds: bool) -> dict[str, Any]:
+        """What a run would do now. Nothing is changed and no lock is taken; seeds are tried in a transaction that is given up."""
+        fence(self.seeds, self.params["environment"])
+        with self.server.connect() as session:
+            guard.require_writable(session.query)
+        plan = self._plan()
+        # Before the migration their tables may not exist.
+        counts = self._seed(really=False) if try_seeds and not (plan.pending or self.back) else {}
+        return {
+            "current": list(plan.current),
+            "heads": list(plan.heads),
+            "pending": [dict(entry) for entry in plan.pending],
+            "known": plan.known,
+            "digest": plan.digest,
+            "drift": dict(plan.drift),
+            "seeds": counts,
+            "changed": bool(plan.pending)
+            or any(c["inserted"] or c["updated"] or c["removed"] for c in counts.values()),
+        }
+
+    # run -------------------------------------------------------------------------------------------------------------
+
+    def run(self, planned: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what was planned; a plan that is another one by now is refused."""
+        fence(self.seeds, self.params["environment"])
+        self.program.wait_for_others(self.params["timeout_seconds"])
+        with self.server.connect() as session, self._alone(session) as waited:
+            guard.require_writable(session.query)
+            plan = self._agreed(Plan.of(planned), waited)
+            self.report.before = self.report.after = list(plan.current)
+            if plan.pending:
+                self._migrate(session, plan)
+            if not self.back:
+                with self._timed("seed"):
+                    self.report.seeds = self._seed(really=True)
+                    self._seed_by_command()
+            self._verify(session)
+            self._tell_drift(self.report.drift or plan.drift)
+        return {**asdict(self.report), "changed": self.report.changed}
+
+    @property
+    def back(self) -> bool:
+        """Whether this run goes back."""
+        return str(self.params["state"]) == "downgraded"
+
+    def _plan(self) -> Plan:
+        revision = self.params["revision"]
+        return self.tool.downgrade_plan(revision) if self.back else self.tool.plan(revision, self.params["drift"])
+
+    def _agreed(self, planned: Plan, waited: bool) -> Plan:
+        """The plan that was looked at; whoever was waited for may have left nothing of it."""
+        if not (planned.pending and (waited or self.back)):
+            return planned
+        now = self._plan()
+        if now.pending and now.digest != planned.digest:
+            raise NotPlanned
+        return now
+
+    @contextmanager
+    def _alone(self, session: Session) -> Iterator[bool]:
+        with guard.alone(session.query, self.params["lock_wait_seconds"], self.clock, self.pause) as waited:
+            self.report.seconds["waited"] = round(waited, 2)
+            yield waited >= guard.LOCK_POLL_SECONDS
+
+    def _migrate(self, session: Session, plan: Plan) -> None:
+        guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
+        before = guard.leftovers(session.query)
+        self.report.restore_point = guard.restore_point(session.query, self.params["restore_point"])
+        if self.report.restore_point["why_no_name"]:
+            self.report.notices.append(
+                f"There is no named restore point ({self.report.restore_point['why_no_name']}); the migration began after {self.report.restore_point['lsn']}."
+            )
+        with (
+            self._timed("migrate"),
+            self.server.connect() as watcher,
+            guard.Waits(watcher.query, self.server.settings["user"]) as waits,
+        ):
+            moved = self._upgrade(session, plan)
+        self.report.drift = dict(moved.drift)
+        self.report.seconds["lock_waits"] = round(waits.seconds, 1)
+        self.report.changed = self.report.changed or moved.before != moved.after or not plan.known
+        self.report.after = list(moved.after)
+        self.report.applied = _undone(plan, moved) if self.back else _applied(plan, moved)
+        if moved.error:
+            raise self._failed(plan, moved)
+        wanted = sorted(plan.heads) if self.back else [str(plan.pending[-1]["id"])]
+        if plan.known and sorted(moved.after) != wanted:
+            raise PlatformError(
+                f"The migration ended at {', '.join(moved.after) or 'no revision'}, and should have at {', '.join(wanted) or 'none'}",
+                "See the application's env.py.",
+            )
+        self.report.notices += guard.require_clean(before, guard.leftovers(session.query), self.params["not_valid"])
+
+    def _upgrade(self, session: Session, plan: Plan) -> Moved:
+        """Once, and again after a wait where it only waited too long for a lock."""
+        first: Moved | None = None
+        while True:
+            self.report.attempts += 1
+            moved = self._move_once(session, plan)
+            first = first or moved
+            moved = replace(moved, before=first.before)
+            if not moved.locked or self.report.attempts > self.params["retries"]:
+                return moved
+            # Not all at the same moment again, where several wait for the same table.
+            self.pause(random.uniform(*RETRY_SECONDS))  # no secret depends on it  # nosec B311
+            guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
+
+    def _move_once(self, session: Session, plan: Plan) -> Moved:
+        began = str(session.query("SELECT clock_timestamp()::text AS now")[0]["now"])
+        before = self.report.before
+        try:
+            return self._move(plan)
+        except NotPlanned:
+            now = self._plan()
+            if now.pending:
+                raise
+            return Moved(now.current, now.current, drift=now.drift)  # another run was quicker
+        except Stopped as error:
+            # Its client is gone; on the server its statement may go on, with all its locks.
+            ended = guard.end_sessions_of_tool(session.query, began)
+            more = f" {ended} of its sessions were ended on the server." if ended else ""
+            text = f"{error.problem}.{more}"
+            return Moved(
+                tuple(before), self._plan().current, {"type": "stopped", "text": text, "sqlstate": "", "statement": ""}
+            )
+
+    def _move(self, plan: Plan) -> Moved:
+        revision = self.params["revision"]
+        return self.tool.downgrade(revision) if self.back else self.tool.upgrade(plan, revision, self.params["drift"])
+
+    def _failed(self, plan: Plan, moved: Moved) -> PlatformError:
+        error = moved.error
+        where = f"The database stands at {', '.join(moved.after) or 'no revision'}." if plan.known else ""
+        statement = f" in `{' '.join(error['statement'].split())[:300]}`" if error["statement"] else ""
+        attempts = f" after {self.report.attempts} attempts" if self.report.attempts > 1 else ""
+        done = f" {', '.join(self.report.applied)} had been applied." if self.report.applied else ""
+        cure = (
+            "Somebody else uses the table: find who (pg_stat_activity), then run again."
+            if moved.locked
+            else "Correct the migration, then run again."
+        )
+        return PlatformError(
+            f"The migration failed{attempts}: {error['type']}: {error['text']}{statement}. {where}{done}", cure
+        )
+
+    # seeds -----------------------------------------------------------------------------------------------------------
+
+    def _seed(self, really: bool) -> dict[str, dict[str, int]]:
+        """All files in one transaction; unless `really`, it is given up in the end, and the counts say what would be."""
+        if not self.seeds:
+            return {}
+        counts: dict[str, Counts] = {}
+        with self.server.connect() as session, session.work(keep=really) as cursor:
+            cursor.execute("SET LOCAL statement_timeout = %s", (int(self.params["timeout_seconds"] * 1000),))
+            sync = Sync(cursor)
+            for seed in self.seeds:
+                counts[seed.name] = self._one(sync, seed)
+        if really:
+            self.report.changed = self.report.changed or any(one.changed for one in counts.values())
+        return {name: asdict(one) for name, one in counts.items()}
+
+    @staticmethod
+    def _one(sync: Sync, seed: Seed) -> Counts:
+        try:
+            return sync.apply(seed)
+        except PlatformError:
+            raise
+        except Exception as error:
+            raise PlatformError(
+                f"{seed.name}: {' '.join(str(error).split())}", "No seed was changed. Correct it, then run again."
+            ) from error
+
+    def _seed_by_command(self) -> None:
+        command: Sequence[str] = self.params["seed_command"]
+        if not command:
+            return
+        done = self.program.run(command, "", self.params["timeout_seconds"])
+        if done.timed_out or done.code:
+            how = (
+                f"had not ended after {self.params['timeout_seconds']:g} s and was stopped"
+                if done.timed_out
+                else f"ended with {done.code}"
+            )
+            raise PlatformError(
+                f"The seeds' command {how}:\n{done.tail()}", "Correct it, then run again; the migration stays."
+            )
+        lines = done.output.strip().splitlines()
+        self.report.seed_command = lines[-1][:1000] if lines else ""
+        self.report.changed = self.report.changed or _says_changed(self.report.seed_command)
+
+    def _verify(self, session: Session) -> None:
+        for check in self.params["verify"]:
+            rows = session.query(check["query"])
+            found = "" if not rows else str(next(iter(rows[0].values())))
+            if found != str(check["expected"]):
+                raise PlatformError(
+                    f"{check['name']} is {found or 'nothing'}, wanted {check['expected']}",
+                    f"It was asked by `{check['query']}`.",
+                )
+            self.report.verified.append(check["name"])
+
+    def _tell_drift(self, drift: Mapping[str, Any]) -> None:
+        """Models that differ from the database are told, not refused: some hide tables on purpose."""
+        self.report.drift = dict(drift)
+        if drift.get("differences"):
+            self.report.notices.append(f"The models differ from the database: {drift['differences']}")
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.report.seconds[what] = round(self.clock() - began, 2)
+
+
+def _applied(plan: Plan, moved: Moved) -> list[str]:
+    """The pending revisions up to where the database stands now."""
+    ids = [str(entry["id"]) for entry in plan.pending]
+    if not plan.known:
+        return [] if moved.error else ids
+    if moved.after == moved.before:
+        return []
+    reached = [ids.index(revision) for revision in moved.after if revision in ids]
+    return ids[: max(reached) + 1] if reached else []
+
+
+def _undone(plan: Plan, moved: Moved) -> list[str]:
+    """The steps back, down to where the database stands now."""
+    ids = [str(entry["id"]) for entry in plan.pending]
+    return ids[: next((ids.index(revision) for revision in moved.after if revision in ids), len(ids))]
+
+
+def _says_changed(line: str) -> bool:
+    """Whether the last line of a command is JSON that says `changed`."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and bool(answer.get("changed"))

@@ -1,0 +1,226 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands around a migration in the database: one at a time, nobody in its way, a point to go back to, and what it left."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import DriverError, Query
+
+# The first half of the lock's key: "lastro migrates"; the second is the database, so others are not kept waiting.
+LOCK_CLASS = 0x1A572030
+LOCK_POLL_SECONDS = 0.5
+SAMPLE_SECONDS = 0.2
+_POINT = re.compile(r"[^A-Za-z0-9_.-]+")
+INSUFFICIENT_PRIVILEGE = "42501"
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What a migration may leave behind that works and is not right."""
+
+    invalid_indexes: tuple[str, ...] = ()
+    not_valid: tuple[str, ...] = ()
+
+
+def require_writable(query: Query) -> None:
+    """Refuse a server that can't be migrated at all."""
+    (state,) = query(
+        "SELECT pg_is_in_recovery() AS recovering, current_setting('default_transaction_read_only')::bool AS read_only, "
+        "current_user::text AS name, has_database_privilege(current_database(), 'CREATE') OR "
+        "has_schema_privilege('public', 'CREATE') AS creates"
+    )
+    if state["recovering"]:
+        raise PlatformError(
+            "The database is in recovery: it is a standby, or a restore that has not ended", "Migrate the primary."
+        )
+    if state["read_only"]:
+        raise PlatformError(
+            f"Sessions of {state['name']} are read-only (default_transaction_read_only)",
+            "Migrate as <database>_migrate; where somebody made the database read-only on purpose, ask them first.",
+        )
+    if not state["creates"]:
+        raise PlatformError(
+            f"The user {state['name']} may create nothing in this database", "Migrate as <database>_migrate."
+        )
+
+
+@contextmanager
+def alone(
+    query: Query, wait_seconds: float, clock: Callable[[], float], pause: Callable[[float], None]
+) -> Iterator[float]:
+    """Hold the lock of migrations; yields the seconds it was waited for.
+
+    It is a session's lock on a connection that has no transaction open: CREATE INDEX CONCURRENTLY waits for every snapshot older than its own, and
+    one that waited for this lock inside a transaction would be such.
+    """
+    began = clock()
+    while not query("SELECT pg_try_advisory_lock(%s, hashtext(current_database())) AS held", LOCK_CLASS)[0]["held"]:
+        if clock() - began >= wait_seconds:
+            raise PlatformError(
+                f"Another migration has held the lock for {wait_seconds:.0f} s: {_holder(query)}",
+                "Wait for it, or end it (`SELECT pg_terminate_backend(pid)`), then run again.",
+            )
+        pause(LOCK_POLL_SECONDS)
+    try:
+        yield clock() - began
+    finally:
+        # A server that died has released it; what was on its way says so, not this.
+        with suppress(DriverError):
+            query("SELECT pg_advisory_unlock(%s, hashtext(current_database())) AS released", LOCK_CLASS)
+
+
+def _holder(query: Query) -> str:
+    rows = query(
+        "SELECT a.pid, a.application_name::text AS application, a.client_addr::text AS address, a.backend_start::text AS since"
+        "  FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s::oid"
+        "   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        LOCK_CLASS,
+    )
+    return (
+        ", ".join(
+            f"pid {r['pid']} ({r['application'] or 'no name'} from {r['address'] or 'the host'}, since {r['since']})"
+            for r in rows
+        )
+        or "it ended just now"
+    )
+
+
+_OLD_TRANSACTIONS = """
+SELECT a.pid, a.usename::text AS name, a.application_name::text AS application, a.state::text AS state,
+       extract(epoch FROM now() - a.xact_start)::int AS age, a.query_start::text AS query_start,
+       array_agg(DISTINCT l.relation::regclass::text ORDER BY l.relation::regclass::text) AS tables
+  FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.granted AND l.locktype = 'relation'
+  JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm')
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+   AND a.xact_start < now() - make_interval(secs => %s)
+ GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start, a.query_start ORDER BY a.xact_start LIMIT 5
+"""
+
+
+@contextmanager
+def as_login(query: Query) -> Iterator[None]:
+    """With the rights of the login itself: the role it acts as owns the tables, and sees nothing of other sessions."""
+    before = query("SELECT current_setting('role') AS role, set_config('role', 'none', false) AS now")[0]["role"]
+    try:
+        yield
+    finally:
+        query("SELECT set_config('role', %s, false) AS now", before)
+
+
+def require_no_old_transaction(query: Query, seconds: float) -> None:
+    """Refuse while an old transaction holds a lock on a table: a migration would wait for it, and everybody else for the migration."""
+    with as_login(query):
+        rows = query(_OLD_TRANSACTIONS, seconds)
+    if not rows:
+        return
+    found = "; ".join(
+        f"pid {r['pid']} ({r['name']}, {r['application'] or 'no application name'}, {r['state'] or 'state hidden'}, {r['age']} s old, "
+        f"last query began {r['query_start'] or 'at a hidden time'}) on {', '.join(r['tables'][:3])}"
+        for r in rows
+    )
+    raise PlatformError(
+        f"A transaction older than {seconds:g} s holds locks that the migration would wait for: {found}",
+        "End it (`SELECT pg_terminate_backend(pid)`) or wait, then run again; raise `old_transaction_seconds` where it is known to be harmless.",
+    )
+
+
+def end_sessions_of_tool(query: Query, since: str) -> int:
+    """End what a stopped migration left running on the server; how many sessions that were. Ours carry our name."""
+    with as_login(query):
+        rows = query(
+            "SELECT pg_terminate_backend(pid, 5000) AS ended FROM pg_stat_activity"
+            " WHERE usename = session_user AND datname = current_database() AND pid <> pg_backend_pid()"
+            "   AND backend_start >= %s::timestamptz AND application_name <> current_setting('application_name')",
+            since,
+        )
+    return sum(row["ended"] for row in rows)
+
+
+def restore_point(query: Query, name: str) -> dict[str, Any]:
+    """A named point to restore to, or the place in the log where no name can be given."""
+    name = _POINT.sub("-", name)[:63]
+    (place,) = query("SELECT pg_current_wal_lsn()::text AS lsn, current_setting('wal_level') AS level")
+    try:
+        with as_login(query):
+            lsn = query("SELECT pg_create_restore_point(%s)::text AS lsn", name)[0]["lsn"]
+    except Exception as error:
+        state = getattr(error, "pgcode", None) or ""
+        why = "the user may not" if state == INSUFFICIENT_PRIVILEGE else " ".join(str(error).split())
+        return {"name": "", "lsn": place["lsn"], "why_no_name": why}
+    return {"name": name, "lsn": lsn, "why_no_name": ""}
+
+
+def leftovers(query: Query) -> Leftovers:
+    """Indexes that queries do not use, and constraints that were never tried on the rows there are."""
+    indexes = query(
+        "SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        "  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%%'"
+        " WHERE NOT i.indisvalid AND c.relkind <> 'I' ORDER BY 1"
+    )
+    constraints = query(
+        "SELECT c.conrelid::regclass::text || '.' || c.conname AS name FROM pg_constraint c"
+        "  JOIN pg_namespace n ON n.oid = c.connamespace AND n.nspname NOT LIKE 'pg\\_%%'"
+        " WHERE NOT c.convalidated ORDER BY 1"
+    )
+    return Leftovers(tuple(row["name"] for row in indexes), tuple(row["name"] for row in constraints))
+
+
+def require_clean(before: Leftovers, after: Leftovers, declared: Iterable[str]) -> list[str]:
+    """Refuse what the migration left; notices for what was there before."""
+    new_indexes = sorted(set(after.invalid_indexes) - set(before.invalid_indexes))
+    if new_indexes:
+        raise PlatformError(
+            f"The migration left invalid indexes: {', '.join(new_indexes)}",
+            "They slow writes and serve no query. Drop them (`DROP INDEX CONCURRENTLY`), find why they failed (often duplicate rows), then run again.",
+        )
+    new_constraints = sorted(set(after.not_valid) - set(before.not_valid) - set(declared))
+    if new_constraints:
+        raise PlatformError(
+            f"The migration left constraints NOT VALID: {', '.join(new_constraints)}",
+            "Validate them (`ALTER TABLE … VALIDATE CONSTRAINT`) in a migration, or name them in `not_valid` while that has to wait.",
+        )
+    notices = [f"The index {name} is invalid since before this run." for name in sorted(set(after.invalid_indexes))]
+    return notices + [f"The constraint {name} is NOT VALID." for name in sorted(set(after.not_valid))]
+
+
+class Waits:
+    """How long sessions of a role wait for locks, sampled while something runs; on a connection of its own."""
+
+    def __init__(self, query: Query, role: str) -> None:
+        self.query = query
+        self.role = role
+        self.seconds = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Waits:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        with suppress(DriverError):  # the migration meets it, too, and tells
+            self._watch()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            (row,) = self.query(
+                "SELECT count(*) AS waiting FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()",
+                self.role,
+            )
+            if row["waiting"]:
+                self.seconds += SAMPLE_SECONDS
