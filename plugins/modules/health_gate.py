@@ -6,138 +6,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_gate
-short_description: Wait until a list of checks holds
+short_description: Wait until a list of checks holds, and goes on holding
 version_added: 0.1.0
 description:
   - Evaluates all checks in parallel, round by round, until every one of them held O(consecutive) times in a row, all
     at the same moment, or O(timeout_seconds) runs out.
+  - With O(hold_for_seconds) it then goes on asking, and fails at the first check that breaks for longer than O(tolerance).
   - The checks run on the managed host, so they see what the services there see.
+extends_documentation_fragment:
+  - lastro.platform.checks
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
   check_mode:
     support: full
     description:
-      - Evaluates once and never fails. Where there is nothing to ask, RV(checks[].evaluated) is false.
+      - Evaluates once, never fails and writes no O(result_file). Where there is nothing to ask, RV(checks[].evaluated) is false.
   diff_mode:
     support: none
     description: Nothing is changed, so there is no difference to show.
   idempotent:
     support: full
-    description: Only reads.
+    description: Only reads. O(result_file) is a receipt of this run, written at each, and no change.
 options:
-  checks:
-    description: What has to hold. A key that does not belong to the check's type is refused.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the check, unique in the list.
-        type: str
-        required: true
-      type:
-        description: What is asked.
-        type: str
-        required: true
-        choices: [http, tcp, postgres, redis, container, command]
-      timeout_seconds:
-        description: How long one evaluation may take. V(5) when not given.
-        type: float
-      url:
-        description: For V(http), C(http://) or C(https://) address, without credentials. Redirects are not followed.
-        type: str
-      method:
-        description: For V(http), V(GET) when not given.
-        type: str
-      status:
-        description: For V(http), status or statuses that are good. V([200]) when not given.
-        type: list
-        elements: int
-      headers:
-        description: For V(http), request headers.
-        type: dict
-      secret_headers:
-        description: For V(http), request headers whose values are secret.
-        type: dict
-      expected_headers:
-        description: For V(http), response headers and the value each must have.
-        type: dict
-      json:
-        description: For V(http), conditions on the body, which has to be JSON.
-        type: list
-        elements: dict
-        suboptions:
-          path:
-            description: Place of the value, as C(a.b[0].c).
-            type: str
-            required: true
-          equals:
-            description: The value it must be, of the same JSON type.
-            type: raw
-          matches:
-            description: A regular expression found in it. Values that are no strings are matched as JSON text.
-            type: str
-      validate_certs:
-        description: For V(http) and V(redis) with TLS, whether the certificate is verified. V(true) when not given.
-        type: bool
-      ca:
-        description: For V(http) and V(redis) with TLS, path of a CA bundle on this host, or the PEM itself.
-        type: str
-      host:
-        description:
-          - For V(tcp), V(postgres) and V(redis), host name or address. V(postgres) takes a socket directory too.
-        type: str
-      port:
-        description: For V(tcp), V(postgres) (V(5432) when not given) and V(redis) (V(6379)).
-        type: int
-      user:
-        description: For V(postgres), and V(redis) with ACL users.
-        type: str
-      password:
-        description: For V(postgres) and V(redis).
-        type: str
-      database:
-        description: For V(postgres), V(postgres) when not given.
-        type: str
-      sslmode:
-        description: For V(postgres), as libpq knows it. V(prefer) when not given.
-        type: str
-        choices: [disable, allow, prefer, require, verify-ca, verify-full]
-      sslrootcert:
-        description: For V(postgres), path of the CA on this host.
-        type: path
-      query:
-        description: For V(postgres), V(SELECT 1) when not given.
-        type: str
-      expected:
-        description:
-          - For V(postgres), the first column of the first row, as text. Any result is good when not given.
-          - For V(redis), the answer as text. V(PONG) for C(PING), otherwise any answer is good when not given.
-        type: str
-      tls:
-        description: For V(redis), whether to speak TLS. V(false) when not given.
-        type: bool
-      command:
-        description: For V(redis), the command as a list of words. V([PING]) when not given.
-        type: list
-        elements: str
-      container:
-        description: For V(container), its name. It has to run, and be healthy if it has a health check.
-        type: str
-      restarts_max:
-        description: For V(container), how many restarts by the Engine are tolerated. Any number when not given.
-        type: int
-      argv:
-        description: For V(command), program and arguments. There is no shell.
-        type: list
-        elements: str
-      rc:
-        description: For V(command), the exit code that is good. V(0) when not given.
-        type: int
-      stdout_matches:
-        description: For V(command), a regular expression found in the standard output.
-        type: str
   consecutive:
     description: How many times in a row every check has to hold.
     type: int
@@ -150,6 +41,21 @@ options:
     description: After this time no further round starts. V(0) means one round.
     type: float
     default: 60.0
+  hold_for_seconds:
+    description:
+      - How long every check has to go on holding once all of them did. It is asked every O(interval_seconds), the last time at the end.
+      - The first check that breaks ends it at once.
+    type: float
+    default: 0.0
+  tolerance:
+    description: How many bad rounds in a row of one check are forgiven during O(hold_for_seconds).
+    type: int
+    default: 0
+  result_file:
+    description:
+      - File on the host for what this module returns, with host and time, as JSON. Also where the checks do not hold.
+      - It is replaced as a whole and may be read by its owner alone. Its directory has to be there.
+    type: path
   engine_socket:
     description: The Docker Engine's socket, for checks of type V(container).
     type: path
@@ -195,6 +101,67 @@ EXAMPLES = r"""
             equals: ok
           - path: checks.postgres
             matches: ^(healthy|degraded)$
+
+- name: Watch the new colour for ten minutes, forgive two bad rounds in a row, keep a receipt
+  lastro.platform.health_gate:
+    interval_seconds: 5
+    hold_for_seconds: 600
+    tolerance: 2
+    result_file: /var/lib/lastro/shop/gate.json
+    checks:
+      - name: targets are up
+        type: prometheus
+        url: http://172.30.77.1:9090
+        query: up{job="web"}
+        operator: "=="
+        threshold: 1
+      - name: no dead letters, no retries
+        type: event_bus
+        url: http://172.30.77.1:18100/metrics
+      - name: green is as good as blue
+        type: compare
+        url: http://172.30.77.1:9090
+        new: colour="green"
+        old: colour="blue"
+        requests: http_requests_total
+        errors: http_requests_total{status=~"5.."}
+        error_rate_max_ratio: 1.5
+        error_rate_slack: 0.001
+        latency: http_request_duration_seconds
+        quantiles:
+          - quantile: 0.95
+            max_ratio: 1.5
+            slack_seconds: 0.05
+
+- name: Ask for what is around the application
+  lastro.platform.health_gate:
+    checks:
+      - name: certificate
+        type: tls
+        host: shop.example.org
+        port: 443
+        days_left_min: 21
+      - name: jobs
+        type: queue
+        host: 172.30.77.1
+        password: "{{ platform_secrets.redis }}"
+        queue: default
+        late_seconds: 60
+        length_max: 1000
+      - name: orders
+        type: rabbitmq
+        url: http://172.30.77.1:15672
+        user: monitor
+        password: "{{ platform_secrets.rabbitmq }}"
+        queue: orders
+        length_max: 100
+        consumers_min: 1
+      - name: uploads
+        type: s3
+        url: https://s3.example.org
+        bucket: uploads
+        access_key: app
+        secret_key: "{{ platform_secrets.s3 }}"
 """
 
 RETURN = r"""
@@ -204,7 +171,7 @@ ok:
   returned: always
   sample: true
 elapsed_seconds:
-  description: How long the gate took.
+  description: How long it took in all.
   type: float
   returned: always
   sample: 3.2
@@ -214,6 +181,14 @@ failed_checks:
   elements: str
   returned: always
   sample: []
+summary:
+  description: One line a check, in columns.
+  type: list
+  elements: str
+  returned: always
+  sample:
+    - ok    web on prod, slot 0  http 172.30.77.1:18100/ready  3 in a row, 4 ms
+    - FAIL  redis                redis 172.30.77.1:6379        NOAUTH Authentication required.
 checks:
   description: One entry a check, in the order given.
   type: list
@@ -225,7 +200,7 @@ checks:
       type: str
       sample: redis
     ok:
-      description: Whether it held often enough in a row.
+      description: Whether it held often enough in a row, and did not break after that.
       type: bool
       sample: true
     evaluated:
@@ -236,6 +211,18 @@ checks:
       description: How often it was evaluated.
       type: int
       sample: 3
+    rounds:
+      description: How many of them came after all checks held, during O(hold_for_seconds).
+      type: int
+      sample: 0
+    breaches:
+      description: How many of those rounds were bad.
+      type: int
+      sample: 0
+    longest_breach:
+      description: How many of those rounds were bad in a row at most.
+      type: int
+      sample: 0
     latency_ms:
       description: How long the last attempt took.
       type: float
@@ -252,113 +239,84 @@ checks:
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._checks import (
-    cure,
     evaluate,
     prepare,
     probe_of,
-    psycopg2_missing,
-    target,
+    required,
 )
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._checks_options import OPTIONS
+from ansible_collections.lastro.platform.plugins.module_utils._checks_postgres import psycopg2_missing
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._gate import Patience, Reading, Streak, watch
+from ansible_collections.lastro.platform.plugins.module_utils._gate_report import (
+    masked,
+    report,
+    require_place,
+    summary,
+    write_receipt,
+)
 
-CHECK = {
-    "name": {"type": "str", "required": True},
-    "type": {
-        "type": "str",
-        "required": True,
-        "choices": ["http", "tcp", "postgres", "redis", "container", "command"],
-    },
-    "timeout_seconds": {"type": "float"},
-    "url": {"type": "str"},
-    "method": {"type": "str"},
-    "status": {"type": "list", "elements": "int"},
-    "headers": {"type": "dict"},
-    "secret_headers": {"type": "dict", "no_log": True},
-    "expected_headers": {"type": "dict"},
-    "json": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "path": {"type": "str", "required": True},
-            "equals": {"type": "raw"},
-            "matches": {"type": "str"},
-        },
-        "required_one_of": [("equals", "matches")],
-    },
-    "validate_certs": {"type": "bool"},
-    "ca": {"type": "str"},
-    "host": {"type": "str"},
-    "port": {"type": "int"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "database": {"type": "str"},
-    "sslmode": {"type": "str", "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]},
-    "sslrootcert": {"type": "path"},
-    "query": {"type": "str"},
-    "expected": {"type": "str"},
-    "tls": {"type": "bool"},
-    "command": {"type": "list", "elements": "str"},
-    "container": {"type": "str"},
-    "restarts_max": {"type": "int"},
-    "argv": {"type": "list", "elements": "str"},
-    "rc": {"type": "int"},
-    "stdout_matches": {"type": "str"},
+ARGUMENTS = {
+    "checks": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS, "required_if": required()},
+    "consecutive": {"type": "int", "default": 1},
+    "interval_seconds": {"type": "float", "default": 1.0},
+    "timeout_seconds": {"type": "float", "default": 60.0},
+    "hold_for_seconds": {"type": "float", "default": 0.0},
+    "tolerance": {"type": "int", "default": 0},
+    "result_file": {"type": "path"},
+    "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
-REQUIRED_IF = [
-    ("type", "http", ["url"]),
-    ("type", "tcp", ["host", "port"]),
-    ("type", "postgres", ["host", "user"]),
-    ("type", "redis", ["host"]),
-    ("type", "container", ["container"]),
-    ("type", "command", ["argv"]),
-]
-THREADS = 32
+TIMES = ("consecutive", "interval_seconds", "timeout_seconds", "hold_for_seconds", "tolerance")
+# A check spends its time waiting, so all run at once; the limit is for a list that was made by mistake.
+THREADS = 512
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "checks": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": CHECK,
-                "required_if": REQUIRED_IF,
-            },
-            "consecutive": {"type": "int", "default": 1},
-            "interval_seconds": {"type": "float", "default": 1.0},
-            "timeout_seconds": {"type": "float", "default": 60.0},
-            "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     given = module.params
+    receipt = None if module.check_mode else given["result_file"]
     try:
-        patience = Patience(given["consecutive"], given["interval_seconds"], given["timeout_seconds"])
+        patience = Patience(*(given[name] for name in TIMES))
         specs = prepare(given["checks"])
+        if receipt:
+            require_place(receipt)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if not module.check_mode and any(spec["type"] == "postgres" for spec in specs) and psycopg2_missing():
         module.fail_json(msg=missing_required_lib("psycopg2"))
+    started = datetime.now(UTC)
+    result = run(specs, Patience(1, 1, 0) if module.check_mode else patience, given["engine_socket"])
+    if receipt:
+        try:
+            write_receipt(receipt, masked(result, module.no_log_values), started)
+        except OSError as error:
+            problem = f"The result_file could not be written: {of_the_host(error, receipt)}"
+            module.fail_json(**{**result, "msg": " ".join((result.get("msg", ""), problem)).strip()})
+    if not result["ok"] and not module.check_mode:
+        module.fail_json(**result)
+    module.exit_json(changed=False, **result)
+
+
+def run(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) -> dict[str, Any]:
+    """Ask until it is decided; what the module returns."""
     began = time.monotonic()
-    streaks = hold(specs, Patience(1, 1, 0) if module.check_mode else patience, given["engine_socket"])
-    failed = [spec for spec, streak in zip(specs, streaks, strict=True) if not streak.holds]
+    streaks = hold(specs, patience, engine_socket)
+    failed = [spec["name"] for spec, streak in zip(specs, streaks, strict=True) if not streak.holds]
     result: dict[str, Any] = {
         "ok": not failed,
         "elapsed_seconds": round(time.monotonic() - began, 2),
-        "failed_checks": [spec["name"] for spec in failed],
+        "failed_checks": failed,
+        "summary": summary(specs, streaks),
         "checks": [streak.result() for streak in streaks],
     }
     if failed:
         result["msg"] = report(specs, streaks, result["elapsed_seconds"])
-    if failed and not module.check_mode:
-        module.fail_json(**result)
-    module.exit_json(changed=False, **result)
+    return result
 
 
 def hold(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) -> list[Streak]:
@@ -370,18 +328,6 @@ def hold(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) ->
             return list(pool.map(lambda probe: evaluate(probe[0], min(probe[1], left)), probes))
 
         return watch([spec["name"] for spec in specs], patience, measure, time.monotonic, time.sleep)
-
-
-def report(specs: list[dict[str, Any]], streaks: list[Streak], seconds: float) -> str:
-    """Which checks do not hold, why, and where to look first."""
-    failed = [(spec, streak) for spec, streak in zip(specs, streaks, strict=True) if not streak.holds]
-    reasons = "; ".join(
-        f"{spec['name']} ({target(spec)}): "
-        + (streak.last.error if streak.last and streak.last.error else f"held only {streak.length} times in a row")
-        for spec, streak in failed
-    )
-    cures = "; ".join(dict.fromkeys(cure(spec) for spec, _result in failed))
-    return f"{len(failed)} of {len(specs)} checks do not hold after {seconds:g} s: {reasons}. Cure: {cures}."
 
 
 if __name__ == "__main__":

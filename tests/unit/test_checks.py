@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils import _checks as checks
+from ansible_collections.lastro.platform.plugins.module_utils._checks_base import ANSWER_LENGTH
+from ansible_collections.lastro.platform.plugins.module_utils._checks_host import probe_container
+from ansible_collections.lastro.platform.plugins.module_utils._checks_http import dig
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
 
@@ -55,13 +58,13 @@ def run(check: dict[str, Any], seconds: float = 2.0) -> checks.Reading:
     ],
 )
 def test_dig(path: str, value: Any) -> None:
-    assert checks.dig({"status": "ok", "a": {"b": [1, {"c": None}]}}, path) == value
+    assert dig({"status": "ok", "a": {"b": [1, {"c": None}]}}, path) == value
 
 
 @pytest.mark.parametrize("path", ["x", "a.b[2]", "status.x", "a[0]", "a..b", "a.b[-1]", "a.b[", "a.b[x]"])
 def test_dig_nothing_there(path: str) -> None:
     with pytest.raises(KeyError):
-        checks.dig({"status": "ok", "a": {"b": [1]}}, path)
+        dig({"status": "ok", "a": {"b": [1]}}, path)
 
 
 def test_prepare_fills_in_the_defaults_of_the_type() -> None:
@@ -154,7 +157,7 @@ def test_http_answer_is_one_short_line() -> None:
     with answering(reply("a\nb" * 500)) as (port, _):
         answer = run(http_check(port)).answer
     assert answer.startswith("200 a ba b")
-    assert len(answer) == checks.ANSWER_LENGTH
+    assert len(answer) == ANSWER_LENGTH
     assert "\n" not in answer
 
 
@@ -235,7 +238,7 @@ class Answers:
 )
 def test_container(state: dict[str, Any], restarts: int, limit: int | None, error: str) -> None:
     spec = {"container": "x", "restarts_max": limit}
-    reading = checks.evaluate(lambda _: checks.probe_container(spec, Answers(state, restarts)), 1)  # type: ignore[arg-type]
+    reading = checks.evaluate(lambda _: probe_container(spec, Answers(state, restarts)), 1)  # type: ignore[arg-type]
     assert reading.evaluated
     assert reading.ok == (not error)
     assert error in reading.error

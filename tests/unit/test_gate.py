@@ -91,6 +91,9 @@ def test_result_tells_the_last_reading() -> None:
             "ok": False,
             "evaluated": True,
             "attempts": 2,
+            "rounds": 0,
+            "breaches": 0,
+            "longest_breach": 0,
             "latency_ms": 1,
             "last_answer": "503",
             "last_error": "status 503",
@@ -100,6 +103,9 @@ def test_result_tells_the_last_reading() -> None:
             "ok": False,
             "evaluated": False,
             "attempts": 2,
+            "rounds": 0,
+            "breaches": 0,
+            "longest_breach": 0,
             "latency_ms": 1,
             "last_answer": "",
             "last_error": "refused",
@@ -114,3 +120,72 @@ def test_impossible_patience_is_refused(consecutive: int, interval: float, timeo
     with pytest.raises(PlatformError):
         Patience(consecutive, interval, timeout)
     Patience(4, 1, 3)
+
+
+# The first sign of each check opens the gate; the signs after it are the rounds of the soak.
+@pytest.mark.parametrize(
+    ("checks", "hold_for", "tolerance", "holds", "counts", "broke"),
+    [
+        (["+"], 0, 0, [True], [(0, 0, 0)], None),
+        (["+"], 5, 0, [True], [(5, 0, 0)], None),
+        # As long as was asked for, and a last round when the time is over.
+        (["+"], 4.5, 0, [True], [(5, 0, 0)], None),
+        (["++++-"], 3, 0, [True], [(3, 0, 0)], None),
+        (["++++-"], 4, 0, [False], [(4, 1, 1)], 4),
+        # The first that breaks ends it at once.
+        (["++-" + "+" * 9], 9, 0, [False], [(2, 1, 1)], 2),
+        # A short breach is forgiven, a lasting one is not, short ones in different checks do not add up.
+        (["++-" + "+" * 9], 5, 1, [True], [(5, 1, 1)], None),
+        (["++--" + "+" * 9], 9, 1, [False], [(3, 2, 2)], 3),
+        (["++-+--+" + "+" * 9], 9, 2, [True], [(9, 3, 2)], None),
+        (["+-+-+-+-+"], 8, 1, [True], [(8, 4, 1)], None),
+        (["+-+++", "++-++"], 4, 1, [True, True], [(4, 1, 1), (4, 1, 1)], None),
+        (["+-+++", "++--+"], 4, 1, [True, False], [(3, 1, 1), (3, 2, 2)], 3),
+        # A breach that is not over when the time is, and short enough, is forgiven.
+        (["+++-"], 3, 1, [True], [(3, 1, 1)], None),
+        # What is not there is no better than what is bad.
+        (["++0"], 5, 0, [False], [(2, 1, 1)], 2),
+    ],
+)
+def test_soak(
+    checks: list[str],
+    hold_for: float,
+    tolerance: int,
+    holds: list[bool],
+    counts: list[tuple[int, int, int]],
+    broke: float | None,
+) -> None:
+    time = Time(*checks)
+    patience = Patience(1, 1, 0, hold_for, tolerance)
+    streaks = watch([f"check{index}" for index, _ in enumerate(checks)], patience, time.measure, time.clock, time.sleep)
+    assert [streak.holds for streak in streaks] == holds
+    assert [(streak.rounds, streak.breaches, streak.longest_breach) for streak in streaks] == counts
+    assert [streak.broke_after_seconds for streak in streaks if not streak.holds] == ([broke] if broke else [])
+    assert all(streak.attempts == 1 + streak.rounds for streak in streaks)
+    # No round is hurried by the time that was given to open the gate.
+    assert time.left == [math.inf] * time.round
+
+
+def test_a_gate_that_did_not_open_does_not_soak() -> None:
+    time = Time("-")
+    (streak,) = watch(["a"], Patience(1, 1, 3, 60), time.measure, time.clock, time.sleep)
+    assert (streak.holds, streak.attempts, streak.rounds) == (False, 4, 0)
+
+
+def test_the_soak_begins_when_the_gate_opened_and_counts_what_the_rounds_cost() -> None:
+    time = Time("--+", cost=1)
+    (streak,) = watch(["a"], Patience(1, 1, 10, 6), time.measure, time.clock, time.sleep)
+    # Open at 105 s; rounds end 2, 4 and 6 s later.
+    assert (streak.rounds, time.now) == (3, 111)
+    assert (streak.result()["ok"], streak.result()["rounds"]) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("interval", "hold_for", "tolerance", "word"),
+    [(1, -1, 0, "hold_for_seconds"), (1, 5, -1, "tolerance"), (1, 5, 5, "nothing can break"), (5, 9, 2, "nothing can")],
+)
+def test_a_soak_that_cannot_fail_is_refused(interval: float, hold_for: float, tolerance: int, word: str) -> None:
+    with pytest.raises(PlatformError, match=word):
+        Patience(1, interval, 10, hold_for, tolerance)
+    Patience(1, 1, 10, 5, 4)
+    Patience(1, 1, 10, 0, 9)
