@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import http.server
-import ipaddress
 import json
 import shlex
 import socket
@@ -19,54 +17,16 @@ from typing import Any
 
 import docker
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support import random_name, run_module
-
-PASSWORD = "hush-4711-postgres"
-REDIS_PASSWORD = "hush-4712-redis"
-SECRETS = (PASSWORD, REDIS_PASSWORD)
-
-
-def gate(*checks: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
-    args = {"checks": list(checks), "timeout_seconds": 0, **options}
-    result = run_module("health_gate", args, check=check)
-    assert not [secret for secret in SECRETS if secret in json.dumps(result)]
-    return result
-
-
-def only(result: dict[str, Any]) -> dict[str, Any]:
-    (found,) = result["checks"]
-    assert isinstance(found, dict)
-    return found
+from tests.integration.gate_support import PASSWORD, REDIS_PASSWORD, gate, make_certificate, only
+from tests.support import random_name
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with cert.pem and key.pem for 127.0.0.1, readable by any container user."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lt-health-gate")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     directory = tmp_path_factory.mktemp("tls")
-    directory.chmod(0o755)
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    make_certificate(directory, days=1)
     return directory
 
 
