@@ -216,22 +216,25 @@ def probe_of(spec: Spec, engine_socket: str = SOCKET) -> Probe:
     return lambda seconds: probes[spec["type"]](spec, seconds)
 
 
-def evaluate(probe: Probe, seconds: float, clock: Callable[[], float] = time.monotonic) -> Reading:
-    """Run one probe once; whatever happens is a reading."""
+def evaluate(
+    probe: Probe, seconds: float, clock: Callable[[], float] = time.monotonic, hide: Callable[[str], str] = str
+) -> Reading:
+    """Run one probe once; whatever happens is a reading. Secrets are hidden before an answer is cut, not in half."""
     began = clock()
+
+    def reading(ok: bool, evaluated: bool, answer: str, error: str) -> Reading:
+        return Reading(ok, evaluated, (clock() - began) * 1000, short(hide(answer)), short(hide(error)))
+
     try:
         answer = probe(seconds)
     except Absent as error:
-        return Reading(ok=False, evaluated=False, latency_ms=_since(began, clock), error=short(error))
+        return reading(False, False, "", str(error))
     except Wrong as error:
-        return Reading(
-            ok=False, evaluated=True, latency_ms=_since(began, clock), answer=short(error.answer), error=short(error)
-        )
+        return reading(False, True, error.answer, str(error))
     except Exception as error:
         # Anything else is an answer too: a reset connection, a half reply, a bad certificate.
-        text = f"{type(error).__name__}: {error}"
-        return Reading(ok=False, evaluated=True, latency_ms=_since(began, clock), error=short(text))
-    return Reading(ok=True, evaluated=True, latency_ms=_since(began, clock), answer=short(answer))
+        return reading(False, True, "", f"{type(error).__name__}: {error}")
+    return reading(True, True, answer, "")
 
 
 def target(spec: Spec) -> str:
@@ -245,7 +248,3 @@ def cure(spec: Spec) -> str:
     if spec["type"] in CURES:
         return CURES[spec["type"]](spec)
     return f"see from this host whether {target(spec)} answers, then look at the log of what should answer there"
-
-
-def _since(began: float, clock: Callable[[], float]) -> float:
-    return (clock() - began) * 1000

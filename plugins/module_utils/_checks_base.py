@@ -118,13 +118,24 @@ def ask(
         connection = http.client.HTTPSConnection(host, parts.port, timeout=seconds, context=context)
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=seconds)
+    ends = time.monotonic() + seconds
     with closing(connection):
         reach(connection.connect, f"{host}:{connection.port}")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(method, path, headers=dict(headers))
         reply = connection.getresponse()
-        body = reply.read(most + 1)
+        body = _body(reply, most + 1, ends)
     return Reply(reply.status, reply.headers, body[:most].decode(errors="replace"), len(body) > most)
+
+
+def _body(reply: http.client.HTTPResponse, most: int, ends: float) -> bytes:
+    """What comes until then; each piece is waited for anew, so a stream of events would never end."""
+    found = b""
+    while len(found) < most and (piece := reply.read1(most - len(found))):
+        found += piece
+        if time.monotonic() > ends:
+            raise Wrong("the answer did not end in time", f"{reply.status} {found.decode(errors='replace')}")
+    return found
 
 
 def left_of(seconds: float, began: float) -> float:

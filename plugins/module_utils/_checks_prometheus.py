@@ -36,7 +36,7 @@ _SELECTOR = rf"\s*[a-zA-Z_]\w*\s*(=|!=|=~|!~)\s*{_TEXT}\s*"
 SELECTORS = re.compile(rf"{_SELECTOR}(,{_SELECTOR})*")
 METRIC = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?")
 # What ends with a range of time, as `up[5m]` or `up[5m] offset 1h`, is many values and not one.
-_RANGE = re.compile(r"\]\s*((offset|@)\s*\S+\s*)*$")
+_RANGE = re.compile(r"\]\s*((offset|@)\s*\S+\s*){0,2}$")
 
 
 def require_prometheus(spec: Spec) -> None:

@@ -238,12 +238,15 @@ checks:
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._checks import (
+    Probe,
     evaluate,
     prepare,
     probe_of,
@@ -289,8 +292,13 @@ def main() -> None:
         module.fail_json(msg=str(error))
     if not module.check_mode and any(spec["type"] == "postgres" for spec in specs) and psycopg2_missing():
         module.fail_json(msg=missing_required_lib("psycopg2"))
+    # A server may send back what is behind `Bearer` alone.
+    tokens = (str(value).split() for spec in specs for value in spec.get("secret_headers", {}).values())
+    module.no_log_values.update(word for words in tokens for word in words if len(word) >= 8)
     started = datetime.now(UTC)
-    result = run(specs, Patience(1, 1, 0) if module.check_mode else patience, given["engine_socket"])
+    probes = [probe_of(spec, given["engine_socket"]) for spec in specs]
+    hide = partial(masked, secrets=frozenset(module.no_log_values))
+    result = run(specs, probes, Patience(1, 1, 0) if module.check_mode else patience, hide)
     if receipt:
         try:
             write_receipt(receipt, masked(result, module.no_log_values), started)
@@ -302,10 +310,12 @@ def main() -> None:
     module.exit_json(changed=False, **result)
 
 
-def run(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) -> dict[str, Any]:
+def run(
+    specs: list[dict[str, Any]], probes: list[Probe], patience: Patience, hide: Callable[[str], str]
+) -> dict[str, Any]:
     """Ask until it is decided; what the module returns."""
     began = time.monotonic()
-    streaks = hold(specs, patience, engine_socket)
+    streaks = hold(specs, probes, patience, hide)
     failed = [spec["name"] for spec, streak in zip(specs, streaks, strict=True) if not streak.holds]
     result: dict[str, Any] = {
         "ok": not failed,
@@ -319,13 +329,15 @@ def run(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) -> 
     return result
 
 
-def hold(specs: list[dict[str, Any]], patience: Patience, engine_socket: str) -> list[Streak]:
+def hold(
+    specs: list[dict[str, Any]], probes: list[Probe], patience: Patience, hide: Callable[[str], str]
+) -> list[Streak]:
     """Watch the checks, each in a thread of its own."""
-    probes = [(probe_of(spec, engine_socket), spec["timeout_seconds"]) for spec in specs]
     with ThreadPoolExecutor(max_workers=min(len(specs), THREADS) or 1) as pool:
 
         def measure(left: float) -> list[Reading]:
-            return list(pool.map(lambda probe: evaluate(probe[0], min(probe[1], left)), probes))
+            seconds = [min(spec["timeout_seconds"], left) for spec in specs]
+            return list(pool.map(lambda probe, most: evaluate(probe, most, hide=hide), probes, seconds))
 
         return watch([spec["name"] for spec in specs], patience, measure, time.monotonic, time.sleep)
 

@@ -153,8 +153,8 @@ def test_two_hundred_checks_take_no_longer_than_twice_the_slowest() -> None:
 
 
 def test_a_receipt(web: Page, tmp_path: Path) -> None:
-    """The page sends the secret back, so that it would stand in the answer."""
-    web.text = f"your token is {TOKEN}"
+    """The page sends back what came after `Bearer`, so that it would stand in the answer, or half of it at its end."""
+    web.text = f"your token is {TOKEN}, {'x' * 165}{TOKEN}"
     receipt = tmp_path / "gate.json"
     receipt.write_text("of an older run")
     receipt.chmod(0o644)
@@ -162,11 +162,11 @@ def test_a_receipt(web: Page, tmp_path: Path) -> None:
     options = {"result_file": str(receipt), "hold_for_seconds": 0.4, "interval_seconds": 0.2}
     for status, good in ((200, True), (503, False)):
         web.status = status
-        result = gate(asked(web, secret_headers={"X-Token": TOKEN}), **options)
+        result = gate(asked(web, secret_headers={"Authorization": f"Bearer {TOKEN}"}), **options)
         written = json.loads(receipt.read_text())
         assert stat.S_IMODE(receipt.stat().st_mode) == 0o600
         assert os.listdir(tmp_path) == ["gate.json"]
-        assert TOKEN not in receipt.read_text()
+        assert "hush" not in receipt.read_text()
         assert "your token is ********" in written["checks"][0]["last_answer"]
         times = [datetime.fromisoformat(written.pop(name)) for name in ("started", "ended")]
         assert before <= times[0] <= times[1] <= datetime.now(UTC)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -161,6 +163,37 @@ def test_http_answer_is_one_short_line() -> None:
     assert "\n" not in answer
 
 
+def test_an_answer_without_an_end_is_not_waited_for() -> None:
+    """A stream of events: each piece comes in time, and the answer never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                while True:
+                    peer.sendall(b"data: x\n\n")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        reading = run(http_check(server.getsockname()[1]), seconds=0.3)
+        thread.join(timeout=2)
+    assert (reading.ok, reading.evaluated) == (False, True)
+    assert "did not end in time" in reading.error
+    assert reading.answer.startswith("200 data: x")
+    assert reading.latency_ms < 1500
+
+
+def test_a_secret_is_hidden_before_the_answer_is_cut() -> None:
+    """Half of a secret would pass whoever looks for the whole of it."""
+    secret = "s3cr3t" * 5
+    for before in range(ANSWER_LENGTH - 40, ANSWER_LENGTH + 5, 3):
+        answer = "x" * before + secret
+        reading = checks.evaluate(lambda _, text=answer: text, 1, hide=lambda text: text.replace(secret, "****"))
+        assert "s3c" not in reading.answer
+
+
 def test_slow_server_is_evaluated_and_not_ok() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         reading = run(http_check(server.getsockname()[1]), seconds=0.2)
@@ -185,6 +218,17 @@ def test_tls_to_a_plain_server_is_evaluated() -> None:
         {"type": "postgres", "host": "127.0.0.1", "port": "PORT", "user": "x"},
         {"type": "command", "argv": ["/nonexistent/program"]},
         {"type": "http", "url": "http://no-such-host.invalid/"},
+        {"type": "tls", "host": "127.0.0.1", "port": "PORT"},
+        {"type": "queue", "host": "127.0.0.1", "port": "PORT", "queue": "q", "late_seconds": 1},
+        {"type": "rabbitmq", "url": "http://127.0.0.1:PORT"},
+        {"type": "s3", "url": "http://127.0.0.1:PORT", "bucket": "b", "access_key": "k", "secret_key": "s"},
+        {"type": "prometheus", "url": "http://127.0.0.1:PORT", "query": "up", "operator": ">", "threshold": 0},
+        {"type": "event_bus", "url": "http://127.0.0.1:PORT/metrics"},
+        {
+            "type": "compare",
+            "url": "http://127.0.0.1:PORT",
+            **{"new": 'c="g"', "old": 'c="b"', "requests": "hits", "errors": "bad", "error_rate_max_ratio": 1.0},
+        },
     ],
     ids=lambda check: str(check["type"]),
 )

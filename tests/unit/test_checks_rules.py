@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lastro.platform.plugins.module_utils import _checks as checks
 from ansible_collections.lastro.platform.plugins.module_utils._checks_options import OPTIONS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+
+from tests.support import REPOSITORY
 
 
 def compare(**keys: Any) -> dict[str, Any]:
@@ -116,3 +120,11 @@ def test_every_type_can_be_asked_and_every_key_be_given() -> None:
         assert set(table) <= set(checks.KEYS)
     for kind, keys in checks.KEYS.items():
         assert kind in checks.TARGETS or {"host", "port"} <= set(keys), kind
+
+
+def test_the_examples_are_good_checks() -> None:
+    tree = ast.parse((REPOSITORY / "plugins" / "modules" / "health_gate.py").read_text())
+    texts = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    tasks = yaml.safe_load(ast.literal_eval(texts["EXAMPLES"]))
+    given = [check for task in tasks for check in checks.prepare(task["lastro.platform.health_gate"]["checks"])]
+    assert {check["type"] for check in given} == set(checks.KEYS) - {"tcp", "command"}
