@@ -156,7 +156,7 @@ def comparison(spec: Spec) -> str:
             wanted[f"{side} errors"] = f"sum(increase({_selected(spec['errors'], spec[side])}{window}))"
         for quantile in spec["quantiles"]:
             buckets = f"sum by (le) (rate({_selected(spec['latency'], spec[side], '_bucket')}{window}))"
-            wanted[f"{side} {quantile['quantile']:g}"] = f"histogram_quantile({quantile['quantile']}, {buckets})"
+            wanted[f"{side} {quantile['quantile']}"] = f"histogram_quantile({quantile['quantile']}, {buckets})"
     return " or ".join(f'label_replace({query}, "figure", "{name}", "", "")' for name, query in wanted.items())
 
 
@@ -201,7 +201,7 @@ def _requests(spec: Spec, side: str, figures: Mapping[str, float]) -> str:
 
 
 def _latency(spec: Spec, side: str, quantile: float, figures: Mapping[str, float]) -> float:
-    found = figures.get(f"{side} {quantile:g}", math.nan)
+    found = figures.get(f"{side} {quantile}", math.nan)
     if math.isnan(found):
         raise Wrong(f"no data: Prometheus knows no {spec['latency']} of {side} ({spec[side]}) in {spec['window']}")
     return found

@@ -105,8 +105,10 @@ class Patience:
                 f"do not fit into {self.timeout_seconds:g} s",
                 "Raise timeout_seconds, or lower consecutive or interval_seconds.",
             )
-        if self.hold_for_seconds < 0 or self.tolerance < 0:
-            raise PlatformError("The gate cannot stay open like this", "hold_for_seconds and tolerance are at least 0.")
+        if not 0 <= self.hold_for_seconds < math.inf or self.tolerance < 0:
+            raise PlatformError(
+                "The gate cannot stay open like this", "Give 0 or more for hold_for_seconds and tolerance."
+            )
         if self.hold_for_seconds and self.tolerance * self.interval_seconds >= self.hold_for_seconds:
             raise PlatformError(
                 f"In {self.hold_for_seconds:g} s nothing can break more than {self.tolerance} times in a row, "

@@ -182,7 +182,14 @@ def test_the_soak_begins_when_the_gate_opened_and_counts_what_the_rounds_cost() 
 
 @pytest.mark.parametrize(
     ("interval", "hold_for", "tolerance", "word"),
-    [(1, -1, 0, "hold_for_seconds"), (1, 5, -1, "tolerance"), (1, 5, 5, "nothing can break"), (5, 9, 2, "nothing can")],
+    [
+        (1, -1, 0, "hold_for_seconds"),
+        (1, math.nan, 0, "hold_for_seconds"),
+        (1, math.inf, 0, "hold_for_seconds"),
+        (1, 5, -1, "tolerance"),
+        (1, 5, 5, "nothing can break"),
+        (5, 9, 2, "nothing can"),
+    ],
 )
 def test_a_soak_that_cannot_fail_is_refused(interval: float, hold_for: float, tolerance: int, word: str) -> None:
     with pytest.raises(PlatformError, match=word):
