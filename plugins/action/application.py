@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import inputs, load, outline
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import COLOURS, Application
+from ansible_collections.lastro.platform.plugins.plugin_utils._application_migrations import migrations
 from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Project
 
 _SPEC: dict[str, dict[str, Any]] = {
@@ -32,6 +33,7 @@ _SPEC: dict[str, dict[str, Any]] = {
     "secrets_for": {"type": "dict", "default": {}, "no_log": True},
     "images": {"type": "dict", "default": {}},
     "ca": {"type": "str", "default": ""},
+    "migrations": {"type": "dict", "default": {}},
 }
 
 
@@ -54,9 +56,14 @@ class ActionModule(ActionBase):
 
 
 def _compiled(application: Application, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    compiler = Compiler(application, inputs(arguments, directory))
+    given = inputs(arguments, directory)
+    compiler = Compiler(application, given)
     return {
         "colours": {colour: _project(compiler.colour(colour)) for colour in COLOURS},
+        "migrations": {
+            "services": migrations(application, given, arguments["migrations"]),
+            **_project(compiler.migrations()),
+        },
         "jobs": _project(compiler.jobs()),
         "singletons": _project(compiler.singletons()),
         "checks": {colour: application.checks(colour) for colour in COLOURS},

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import ahead_of
+from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import Plan
+from ansible_collections.lastro.platform.plugins.plugin_utils._background import BackgroundAction
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_classes import classify
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_lint import STYLE, lint
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_policy import (
@@ -28,14 +30,16 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._migration_policy 
 MODULE = "lastro.platform.migrate_seed"
 
 # What the run has to know of the plan.
-PLANNED = ("current", "heads", "pending", "known", "drift")
+PLANNED = ("current", "heads", "pending", "known", "ahead", "drift")
 PROD = "prod"
+# The module ends by its own limits; this one is for a host that is gone.
+LONGEST_SECONDS = 86400
 REHEARSED = "stage or a restored backup"
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(BackgroundAction):
     """Plan, judge, run."""
 
     TRANSFERS_FILES = True
@@ -44,10 +48,13 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         seeds = arguments.get("seeds") or []
-        folder = self._make_tmp_path() if seeds else None
+        folder = self.work_folder() if seeds else None
         try:
             arguments["seeds"] = [self._sent(seed, number, str(folder)) for number, seed in enumerate(seeds)]
-            return {**result, **self._work(arguments, task_vars)}
+            done = self._work(arguments, task_vars)
+            for notice in done.get("notices", []):
+                display.display(f"note: {notice}")
+            return {**result, **done}
         except PlatformError as error:
             return {**result, "failed": True, "msg": str(error)}
         finally:
@@ -58,29 +65,43 @@ class ActionModule(ActionBase):
         planned: dict[str, Any] = self._execute_module(MODULE, {**arguments, "phase": "plan"}, task_vars=task_vars)
         if planned.get("failed"):
             return planned
+        if planned.get("unseen"):
+            return {**planned, "notices": [f"Nothing can be said of migrations yet. {planned['unseen']}"]}
         back = arguments.get("state") == "downgraded"
         rehearsals = Rehearsals(arguments.get("rehearsals"), str(arguments.get("environment") or ""))
         refused, told = refused_back(planned, rehearsals) if back else refused_and_waived(planned, arguments)
         shown = {**planned, "diff": difference(planned), "notices": told}
         if refused:
             message = "The pending migrations are refused. Nothing was changed.\n" + "\n".join(refused)
-            return {**shown, "failed": True, "changed": False, "msg": message}
+            return without_sql({**shown, "failed": True, "changed": False, "msg": message})
         for entry in planned["pending"]:
             what = "goes" if back else "pending"
             display.display(f"{what}: {entry['id']} {entry['message']} ({', '.join(entry['classes']) or 'nothing'})")
-        # What seeds would change is only known by bringing them in.
-        more = any(arguments.get(name) for name in ("seeds", "seed_command", "verify"))
+        # What seeds would change is only known by bringing them in; and a run without anything to do is a run of this release.
+        more = any(arguments.get(name) for name in ("seeds", "seed_command", "verify", "record"))
         if self._task.check_mode or not (planned["changed"] or more):
-            return {**shown, "notices": [*told, *drift(planned)]}
-        done: dict[str, Any] = self._execute_module(
-            MODULE,
-            {**arguments, "phase": "run", "planned": {name: planned[name] for name in PLANNED}},
-            task_vars=task_vars,
-        )
+            return {
+                **shown,
+                "notices": [*told, *drift(planned), *([ahead_of(Plan.of(planned))] if planned["ahead"] else [])],
+            }
+        run = {**arguments, "phase": "run", "planned": {name: planned[name] for name in PLANNED}}
+        done = self._ran(run, bool(planned["pending"] or arguments.get("seeds")), task_vars)
         if back and not done.get("failed"):
             rehearsals.keep(planned)
         shown["diff"] = difference({**planned, "seeds": done.get("seeds", {})})
-        return {**shown, **done, "notices": [*told, *done.get("notices", [])]}
+        result = {**shown, **done, "notices": [*told, *done.get("notices", [])]}
+        return without_sql(result) if done.get("failed") else result
+
+    def _ran(self, arguments: dict[str, Any], long: bool, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """The host's part, shown while it goes on where it may take long."""
+        if not long:
+            done: dict[str, Any] = self._execute_module(MODULE, arguments, task_vars=task_vars)
+            return done
+        folder = self.work_folder()
+        try:
+            return self.followed(MODULE, arguments, folder, task_vars, LONGEST_SECONDS)
+        finally:
+            self._remove_tmp_path(folder, force=True)
 
     def _sent(self, seed: Mapping[str, Any], number: int, folder: str) -> dict[str, Any]:
         """The seed with its file on the host; two files may have the same name."""
@@ -89,6 +110,11 @@ class ActionModule(ActionBase):
         self._transfer_file(local, target)
         self._fixup_perms2([folder, target])
         return {**seed, "file": target, "name": seed.get("name") or os.path.basename(local)}
+
+
+def without_sql(failed: dict[str, Any]) -> dict[str, Any]:
+    """A result whose message somebody has to find on the screen; the SQL stands in the diff."""
+    return {**failed, "pending": [{k: v for k, v in entry.items() if k != "sql"} for entry in failed["pending"]]}
 
 
 class Rehearsals:
@@ -141,6 +167,11 @@ def refused_back(planned: dict[str, Any], rehearsals: Rehearsals) -> tuple[list[
 def refused_and_waived(planned: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Why pending revisions must not run, and what is worth knowing of waivers."""
     judgement = judged(planned, arguments)
+    if planned["empty"]:
+        # Nobody waits for a lock here, no release before it reads anything, nothing can be lost.
+        return [], [f"{len(judgement.refused)} findings do not count: the database has no table yet."] * bool(
+            judgement.refused
+        )
     return [str(finding) for finding in judgement.refused], notices(judgement)
 
 

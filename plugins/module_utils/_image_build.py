@@ -9,7 +9,6 @@ import fcntl
 import glob
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +38,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._images import (
     debian_sources,
     is_unreachable,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 
 PROBE_SECONDS = 5.0
 # A step without a line of output for this long is a hung one.
@@ -50,21 +50,6 @@ ERROR_LINES = 40
 STEP_WIDTH = 100
 # Debian's own keys; the package that brings them is part of every Debian.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-
-@dataclass
-class Progress:
-    """Tells whoever reads the file what goes on: one JSON object a line."""
-
-    path: str
-    started: float = field(default_factory=time.monotonic)
-
-    def say(self, image: str, text: str) -> None:
-        if self.path:
-            line = {"image": image, "text": text, "seconds": round(time.monotonic() - self.started)}
-            # One write in append mode: lines of several threads do not mix.
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
 
 
 def host_sources(suite: str) -> list[str]:

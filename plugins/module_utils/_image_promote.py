@@ -17,7 +17,6 @@ from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._image_build import Progress
 from ansible_collections.lastro.platform.plugins.module_utils._image_keep import repository
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     PARALLEL,
@@ -26,6 +25,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._image_registry im
     Registry,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._images import RECIPE_LABEL
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 
 HEADER = """\
 ---

@@ -13,7 +13,6 @@ from typing import Any
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._image_build import (
     SILENCE_SECONDS,
-    Progress,
     Workshop,
     certificates,
     check_disk,
@@ -43,6 +42,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._images import (
     refuse_passwords,
     select,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 
 
 class Wanted:

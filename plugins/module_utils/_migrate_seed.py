@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,13 +18,16 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import (
     Alembic,
     Commands,
+    Leave,
     Moved,
     NotPlanned,
     Plan,
     Program,
     Stopped,
 )
+from ansible_collections.lastro.platform.plugins.module_utils._migration_record import Record
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import Server, Session
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 from ansible_collections.lastro.platform.plugins.module_utils._seed_files import Seed, load
 from ansible_collections.lastro.platform.plugins.module_utils._seed_sync import Counts, Sync, fence
 
@@ -57,16 +60,19 @@ class MigrateSeed:
         params: Mapping[str, Any],
         server: Server,
         program: Program,
+        progress: Progress,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.params = params
         self.server = server
         self.program = program
+        self.progress = progress
         self.clock = clock
         self.pause = pause
         self.tool: Alembic | Commands = self._tool()
         self.seeds = [load(entry["file"], entry, entry.get("name") or "") for entry in params["seeds"]]
+        self.record = Record(params["record"])
         self.report = Report()
 
     def _tool(self) -> Alembic | Commands:
@@ -82,14 +88,17 @@ class MigrateSeed:
         fence(self.seeds, self.params["environment"])
         with self.server.connect() as session:
             guard.require_writable(session.query)
+            empty = guard.is_empty(session.query)
         plan = self._plan()
         # Before the migration their tables may not exist.
-        counts = self._seed(really=False) if try_seeds and not (plan.pending or self.back) else {}
+        counts = self._seed(really=False) if try_seeds and not (plan.pending or plan.ahead or self.back) else {}
         return {
             "current": list(plan.current),
             "heads": list(plan.heads),
             "pending": [dict(entry) for entry in plan.pending],
             "known": plan.known,
+            "ahead": plan.ahead,
+            "empty": empty,
             "digest": plan.digest,
             "drift": dict(plan.drift),
             "seeds": counts,
@@ -101,6 +110,20 @@ class MigrateSeed:
 
     def run(self, planned: Mapping[str, Any]) -> dict[str, Any]:
         """Do what was planned; a plan that is another one by now is refused."""
+        try:
+            done = self._run(planned)
+        except Exception:
+            with suppress(OSError):  # what went wrong first is told
+                self._keep(ok=False)
+            raise
+        self._keep(ok=True)
+        return done
+
+    def _keep(self, ok: bool) -> None:
+        revisions = {*self.report.before, *self.report.applied, *self.report.after}
+        self.record.keep(ok, self.params["release"], revisions, self.report.after)
+
+    def _run(self, planned: Mapping[str, Any]) -> dict[str, Any]:
         fence(self.seeds, self.params["environment"])
         self.program.wait_for_others(self.params["timeout_seconds"])
         with self.server.connect() as session, self._alone(session) as waited:
@@ -109,6 +132,9 @@ class MigrateSeed:
             self.report.before = self.report.after = list(plan.current)
             if plan.pending:
                 self._migrate(session, plan)
+            if plan.ahead:
+                self.report.notices.append(ahead_of(plan))
+                return {**asdict(self.report), "changed": False}
             if not self.back:
                 with self._timed("seed"):
                     self.report.seeds = self._seed(really=True)
@@ -124,7 +150,13 @@ class MigrateSeed:
 
     def _plan(self) -> Plan:
         revision = self.params["revision"]
-        return self.tool.downgrade_plan(revision) if self.back else self.tool.plan(revision, self.params["drift"])
+        if self.back:
+            return self.tool.downgrade_plan(revision)
+        leave = Leave(frozenset(self.params["known_revisions"]), self.record.reached())
+        return self.tool.plan(revision, self.params["drift"], leave)
+
+    def _say(self, text: str) -> None:
+        self.progress.say(self.params["service"] or "", text)
 
     def _agreed(self, planned: Plan, waited: bool) -> Plan:
         """The plan that was looked at; whoever was waited for may have left nothing of it."""
@@ -137,7 +169,7 @@ class MigrateSeed:
 
     @contextmanager
     def _alone(self, session: Session) -> Iterator[bool]:
-        with guard.alone(session.query, self.params["lock_wait_seconds"], self.clock, self.pause) as waited:
+        with guard.alone(session.query, self.params["lock_wait_seconds"], self.clock, self.pause, self._say) as waited:
             self.report.seconds["waited"] = round(waited, 2)
             yield waited >= guard.LOCK_POLL_SECONDS
 
@@ -145,6 +177,8 @@ class MigrateSeed:
         guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
         before = guard.leftovers(session.query)
         self.report.restore_point = guard.restore_point(session.query, self.params["restore_point"])
+        point = self.report.restore_point
+        self._say(f"begins after {point['name'] or 'the place'} {point['lsn']} of the write-ahead log")
         if self.report.restore_point["why_no_name"]:
             self.report.notices.append(
                 f"There is no named restore point ({self.report.restore_point['why_no_name']}); the migration began after {self.report.restore_point['lsn']}."
@@ -152,7 +186,7 @@ class MigrateSeed:
         with (
             self._timed("migrate"),
             self.server.connect() as watcher,
-            guard.Waits(watcher.query, self.server.settings["user"]) as waits,
+            guard.Waits(watcher.query, self.server.settings["user"], self._say) as waits,
         ):
             moved = self._upgrade(session, plan)
         self.report.drift = dict(moved.drift)
@@ -180,6 +214,7 @@ class MigrateSeed:
             moved = replace(moved, before=first.before)
             if not moved.locked or self.report.attempts > self.params["retries"]:
                 return moved
+            self._say(f"waited too long for a lock, attempt {self.report.attempts} of {self.params['retries'] + 1}")
             # Not all at the same moment again, where several wait for the same table.
             self.pause(random.uniform(*RETRY_SECONDS))  # no secret depends on it  # nosec B311
             guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
@@ -234,6 +269,7 @@ class MigrateSeed:
             sync = Sync(cursor)
             for seed in self.seeds:
                 counts[seed.name] = self._one(sync, seed)
+                self._say(f"{seed.name}: {counts[seed.name]}")
         if really:
             self.report.changed = self.report.changed or any(one.changed for one in counts.values())
         return {name: asdict(one) for name, one in counts.items()}
@@ -253,6 +289,7 @@ class MigrateSeed:
         command: Sequence[str] = self.params["seed_command"]
         if not command:
             return
+        self._say("the application's seeds")
         done = self.program.run(command, "", self.params["timeout_seconds"])
         if done.timed_out or done.code:
             how = (
@@ -291,6 +328,14 @@ class MigrateSeed:
             yield
         finally:
             self.report.seconds[what] = round(self.clock() - began, 2)
+
+
+def ahead_of(plan: Plan) -> str:
+    """Why a release that came back does nothing."""
+    return (
+        f"The database is at {', '.join(plan.current)}, to which a later release migrated it; this one ends at {', '.join(plan.heads)}. "
+        "Nothing was migrated, seeded or verified."
+    )
 
 
 def _applied(plan: Plan, moved: Moved) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ class Plan:
     heads: tuple[str, ...] = ()
     pending: tuple[Mapping[str, Any], ...] = ()
     known: bool = True
+    # A later release has migrated the database already: this one has nothing to do here.
+    ahead: bool = False
     # How the models differ from the database, where that was asked for and nothing is pending.
     drift: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,7 +57,12 @@ class Plan:
     def of(cls, found: Mapping[str, Any]) -> Plan:
         """The plan that a module returned."""
         return cls(
-            tuple(found["current"]), tuple(found["heads"]), tuple(found["pending"]), found["known"], found["drift"]
+            tuple(found["current"]),
+            tuple(found["heads"]),
+            tuple(found["pending"]),
+            found["known"],
+            found["ahead"],
+            found["drift"],
         )
 
     @property
@@ -63,6 +70,24 @@ class Plan:
         """The same for the same work, whenever it is asked for."""
         work = {"current": list(self.current), "heads": list(self.heads), "pending": list(self.pending)}
         return _alembic_driver.digest(work)
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Which revisions may stand in the database that the release does not know."""
+
+    # Named by somebody.
+    named: frozenset[str] = frozenset()
+    # Reached by runs before, on this very platform.
+    reached: frozenset[str] = frozenset()
+
+    def covers(self, unknown: Iterable[str], heads: Iterable[str]) -> bool:
+        """All named; or all reached, by runs that came through where this release ends."""
+        unknown = set(unknown)
+        return unknown <= self.named or (unknown <= self.reached and set(heads) <= self.reached)
+
+
+NO_LEAVE = Leave()
 
 
 @dataclass(frozen=True)
@@ -89,13 +114,16 @@ class Alembic:
         self.options = {key: value for key, value in options.items() if value}
         self.seconds = seconds
 
-    def plan(self, revision: str = "", drift: bool = False) -> Plan:
+    def plan(self, revision: str = "", drift: bool = False, leave: Leave = NO_LEAVE) -> Plan:
         answer = self._ask("plan", revision=revision, drift=drift)
         current, heads = tuple(answer["current"]), tuple(answer["heads"])
         if answer["unknown"]:
+            if leave.covers(answer["unknown"], heads):
+                return Plan(current, heads, ahead=True)
             raise PlatformError(
                 f"The database is at revision {', '.join(answer['unknown'])}, which this release does not know",
-                "A newer release migrated it. Deploy one that has this revision, or go back by `state: downgraded` with that newer one.",
+                "Either a later release migrated it: deploy one that has this revision, go back by `state: downgraded` with that later one, or, "
+                "where this release works on it as it is, name the revision in `known_revisions`. Or it is another application's database.",
             )
         if len(heads) > 1:
             raise PlatformError(
@@ -171,7 +199,7 @@ class Commands:
         self.status = list(status)
         self.seconds = seconds
 
-    def plan(self, revision: str = "", drift: bool = False) -> Plan:
+    def plan(self, revision: str = "", drift: bool = False, leave: Leave = NO_LEAVE) -> Plan:
         if revision:
             raise PlatformError("`revision` is for Alembic", "Have migrate_command name it.")
         if self.status and self.program.run(self.status, "", self.seconds).code == 0:

@@ -19,6 +19,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
 LOCK_CLASS = 0x1A572030
 LOCK_POLL_SECONDS = 0.5
 SAMPLE_SECONDS = 0.2
+# So many samples between two lines for people: ten seconds.
+TELL_EVERY = 50
 _POINT = re.compile(r"[^A-Za-z0-9_.-]+")
 INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -53,22 +55,40 @@ def require_writable(query: Query) -> None:
         )
 
 
+def is_empty(query: Query) -> bool:
+    """Whether nobody has made a table here: a first migration then has nobody in its way, and nothing to lose."""
+    (row,) = query(
+        "SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        "  WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'"
+        "    AND c.relname <> 'alembic_version'"
+        "    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')) AS empty"
+    )
+    return bool(row["empty"])
+
+
 @contextmanager
 def alone(
-    query: Query, wait_seconds: float, clock: Callable[[], float], pause: Callable[[float], None]
+    query: Query,
+    wait_seconds: float,
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+    say: Callable[[str], None],
 ) -> Iterator[float]:
     """Hold the lock of migrations; yields the seconds it was waited for.
 
     It is a session's lock on a connection that has no transaction open: CREATE INDEX CONCURRENTLY waits for every snapshot older than its own, and
     one that waited for this lock inside a transaction would be such.
     """
-    began = clock()
+    began, said = clock(), ""
     while not query("SELECT pg_try_advisory_lock(%s, hashtext(current_database())) AS held", LOCK_CLASS)[0]["held"]:
         if clock() - began >= wait_seconds:
             raise PlatformError(
                 f"Another migration has held the lock for {wait_seconds:.0f} s: {_holder(query)}",
                 "Wait for it, or end it (`SELECT pg_terminate_backend(pid)`), then run again.",
             )
+        if not said:
+            said = f"another migration runs: {_holder(query)}"
+            say(said)
         pause(LOCK_POLL_SECONDS)
     try:
         yield clock() - began
@@ -197,9 +217,10 @@ def require_clean(before: Leftovers, after: Leftovers, declared: Iterable[str]) 
 class Waits:
     """How long sessions of a role wait for locks, sampled while something runs; on a connection of its own."""
 
-    def __init__(self, query: Query, role: str) -> None:
+    def __init__(self, query: Query, role: str, say: Callable[[str], None]) -> None:
         self.query = query
         self.role = role
+        self.say = say
         self.seconds = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -217,10 +238,15 @@ class Waits:
             self._watch()
 
     def _watch(self) -> None:
+        samples = 0
         while not self._over.wait(SAMPLE_SECONDS):
             (row,) = self.query(
-                "SELECT count(*) AS waiting FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()",
+                "SELECT count(*) AS waiting, string_agg(DISTINCT array_to_string(pg_blocking_pids(pid), ', '), ', ') AS blockers"
+                "  FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()",
                 self.role,
             )
             if row["waiting"]:
                 self.seconds += SAMPLE_SECONDS
+            samples += 1
+            if samples % TELL_EVERY == 0:
+                self.say(f"waits for a lock that pid {row['blockers']} holds" if row["waiting"] else "still migrates")

@@ -36,6 +36,10 @@ class WrongPassword(PlatformError):
     """The server is there, and knows another password."""
 
 
+class NoSuch(PlatformError):
+    """The server is there, and has no such login or database."""
+
+
 class Server:
     """How to reach a server; `connect` opens a session in one of its databases."""
 
@@ -142,6 +146,8 @@ def settings_of(params: dict[str, Any]) -> dict[str, Any]:
     }
     if params["url"]:
         found.update(_settings_of_url(params["url"]))
+    if params.get("hostaddr"):
+        found["hostaddr"] = params["hostaddr"]
     found.update(connect_timeout=params["connect_timeout"], application_name="lastro.platform", client_encoding="utf8")
     return found
 
@@ -196,13 +202,13 @@ _MEANINGS: tuple[tuple[type[PlatformError], str, str, str], ...] = (
         "Turn TLS on there, or set sslmode to prefer knowing what that means.",
     ),
     (
-        PlatformError,
+        NoSuch,
         r'role ".*" (does not exist|is not permitted to log in)',
         "knows no login {user}",
         "Correct the user.",
     ),
     (
-        PlatformError,
+        NoSuch,
         r'database ".*" does not exist',
         "has no database {dbname}",
         "Correct the database to connect to first.",

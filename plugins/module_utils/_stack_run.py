@@ -132,7 +132,11 @@ class StackRun:
             for file in self.files:
                 if self.directory.differs(file):
                     self.directory.write(file)
-            self.stack.create_volumes(_stack_engine.volumes_to_create(self.compose, self.project, self._reality()))
+            self.stack.create_volumes(self.volumes_missing())
+
+    def volumes_missing(self) -> list[str]:
+        """Shared volumes that a run would make."""
+        return _stack_engine.volumes_to_create(self.compose, self.project, self._reality())
 
     def _reality(self) -> Reality:
         try:

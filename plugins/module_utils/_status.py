@@ -33,7 +33,7 @@ def rows(containers: Iterable[Mapping[str, Any]], platform: str, colour: str | N
     for container in containers:
         labels = container["Labels"]
         group = part(labels[PROJECT], platform)
-        if group in (None, "jobs"):
+        if group in (None, "jobs", "migrations"):
             continue
         idle = group in ("blue", "green") and colour is not None and group != colour
         if idle and container["State"] != "running":
@@ -65,13 +65,24 @@ def state(container: Mapping[str, Any]) -> str:
     return f"exited {exited[1]}" if exited else str(container["State"])
 
 
-def jobs(containers: Iterable[Mapping[str, Any]], platform: str) -> list[dict[str, str]]:
-    """How the last migrations and seeds ended."""
-    return [
+def jobs(
+    containers: Iterable[Mapping[str, Any]], platform: str, records: Iterable[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """How the last migrations and seeds ended: commands by their containers, those of `migrate_seed` by their records."""
+    found = [
         {"service": c["Labels"][SERVICE], "state": state(c), "release": c["Labels"].get("lastro.release", "")}
-        for c in sorted(containers, key=lambda c: str(c["Labels"][SERVICE]))
+        for c in containers
         if c["Labels"][PROJECT] == f"{platform}-jobs"
     ]
+    found += [
+        {
+            "service": record["service"],
+            "state": "exited 0" if record["ok"] else f"failed at {record['at']}",
+            "release": record["release"],
+        }
+        for record in records
+    ]
+    return sorted(found, key=lambda job: str(job["service"]))
 
 
 def _rank(group: str) -> int:

@@ -36,6 +36,10 @@ options:
     description: Addresses of services that the platform provides, by their name in the file.
     type: dict
     default: {}
+  migrations:
+    description: What this environment says to M(lastro.platform.migrate_seed), by service with C(x-platform.migrations).
+    type: dict
+    default: {}
   state_dir:
     description: Where the platform keeps its secrets on a host; a service may mount nothing of it. V(/var/lib/lastro) when left out.
     type: str
@@ -78,8 +82,13 @@ colours:
   returned: success
   type: dict
   sample: {blue: {compose: {services: {}}, files: []}}
+migrations:
+  description: Compose project of what M(lastro.platform.migrate_seed) runs, and its options by service.
+  returned: success
+  type: dict
+  sample: {services: {migrate: {alembic: {config: alembic.ini}}}, compose: {services: {}}, files: []}
 jobs:
-  description: Compose project of migrations and seeds.
+  description: Compose project of migrations and seeds that are commands.
   returned: success
   type: dict
   sample: {compose: {services: {}}, files: []}

@@ -129,9 +129,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET, Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
-from ansible_collections.lastro.platform.plugins.module_utils._image_build import SILENCE_SECONDS, Progress
+from ansible_collections.lastro.platform.plugins.module_utils._image_build import SILENCE_SECONDS
 from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_differs, ca_file, write_ca
 from ansible_collections.lastro.platform.plugins.module_utils._image_promote import Place, Promoter
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 
 
 def argument_spec() -> dict[str, Any]:

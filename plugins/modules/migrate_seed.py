@@ -35,6 +35,9 @@ options:
         locks, looks and seeds of files; the migration itself connects as the application says.
     type: str
     required: true
+  hostaddr:
+    description: Address of the server, where this host does not resolve the name in O(url). The certificate is still checked against the name.
+    type: str
   ca:
     description: CA of the server, as PEM.
     type: str
@@ -132,6 +135,24 @@ options:
     description: How far to migrate, the head when not given. With O(state=downgraded) where to go back to, V(base) for the beginning.
     type: str
     default: ""
+  release:
+    description: The release this is, for O(record).
+    type: str
+    default: ""
+  record:
+    description:
+      - File on the host that keeps how the last run ended and which revisions runs have reached. With it a release that comes back after a later
+        one is known, and has nothing to do; its schema is the later one's.
+    type: path
+  known_revisions:
+    description: Revisions that may stand in the database although these migrations do not have them. Nothing is migrated, seeded or verified then.
+    type: list
+    elements: str
+    default: []
+  not_there_yet:
+    description: Whether check mode passes where image, server, database or login are not there, as the same deploy would make them first.
+    type: bool
+    default: false
   rehearsals:
     description:
       - File on the controller that keeps, a line of JSON each, what was downgraded outside C(prod). A downgrade of C(prod) has to stand in it, with
@@ -266,6 +287,9 @@ options:
     description: Used between the controller's part of this module and the host's.
     type: dict
     default: {}
+  progress:
+    description: File to which lines about the progress are appended, each a JSON object.
+    type: path
   engine:
     description: The Docker Engine's socket.
     type: path
@@ -323,6 +347,16 @@ pending:
   type: list
   elements: dict
   sample: [{id: "0005", message: Amounts., sql: "ALTER TABLE …", classes: [expand]}]
+ahead:
+  description: Whether a later release has migrated the database, so that nothing was done.
+  returned: success
+  type: bool
+  sample: false
+unseen:
+  description: Why check mode could not plan.
+  returned: in check mode, with O(not_there_yet), when something is not there
+  type: str
+  sample: The image shop/web:1.4.2 is not on this host. Build or pull it first.
 applied:
   description: The revisions that this run applied, or with O(state=downgraded) undid.
   returned: when it ran
@@ -363,38 +397,34 @@ seconds:
   sample: {waited: 0.0, lock_waits: 0.0, migrate: 1.31, seed: 0.2}
 """
 
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
-from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import MigrateSeed
+from ansible_collections.lastro.platform.plugins.module_utils._migration_project import NotThereYet, program
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
-from ansible_collections.lastro.platform.plugins.module_utils._oneoff import Container, Local
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import (
     PSYCOPG2_ERROR,
     DriverError,
+    NoSuch,
     Server,
+    Unreachable,
+    WrongPassword,
 )
-from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
+from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 
-
-@contextmanager
-def program(params: dict[str, Any], engine: Engine, check: bool) -> Iterator[Container | Local]:
-    """Where commands run. The files of a project are written, in check mode to a place that is gone afterwards; nothing of it is started."""
-    if not params["project"]:
-        yield Local(params["directory"], params["environment_variables"])
-        return
-    with tempfile.TemporaryDirectory(prefix="lastro-migrate-") as elsewhere:
-        given = {**params, "directory": elsewhere} if check else params
-        stack = {**given, "state": "present", "directories": [], "hold": [], "wait_timeout": 0, "remove_volumes": False}
-        StackRun(stack, engine, check=False).prepare()
-        spec = params["compose"]["services"][params["service"]]
-        yield Container(engine, params["project"], given["directory"], params["service"], spec)
+# All of it stands in the URL.
+_LOGIN: dict[str, Any] = {
+    "host": "",
+    "port": 5432,
+    "user": "",
+    "password": None,
+    "maintenance_database": "",
+}  # none given  # nosec B105
+LATER = (NotThereYet, Unreachable, WrongPassword, NoSuch)
 
 
 def main() -> None:
@@ -405,6 +435,7 @@ def main() -> None:
     module = UnloggedModule(
         argument_spec={
             "url": {"type": "str", "required": True, "no_log": True},
+            "hostaddr": text,
             "ca": text,
             "sslmode": {
                 "type": "str",
@@ -436,6 +467,10 @@ def main() -> None:
             "seed_command": words,
             "state": {"type": "str", "default": "upgraded", "choices": ["upgraded", "downgraded"]},
             "revision": {"type": "str", "default": ""},
+            "release": {"type": "str", "default": ""},
+            "record": {"type": "path"},
+            "known_revisions": words,
+            "not_there_yet": {"type": "bool", "default": False},
             "rehearsals": {"type": "path"},
             "environment": {"type": "str", "default": ""},
             "seeds": {"type": "list", "elements": "dict", "default": [], "options": seed},
@@ -467,6 +502,7 @@ def main() -> None:
             "connect_timeout": {"type": "int", "default": 5},
             "phase": {"type": "str", "choices": ["plan", "run"], "default": "plan"},
             "planned": {"type": "dict", "default": {}},
+            "progress": {"type": "path"},
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
         },
         required_by={"project": ("compose", "service")},
@@ -485,18 +521,26 @@ def main() -> None:
         engine = Engine(params["engine"])
         server = Server({**_LOGIN, **params, "wait_timeout": 0}, time.monotonic, time.sleep)
         with program(params, engine, module.check_mode) as where:
-            work = MigrateSeed(params, server, where)
+            work = MigrateSeed(params, server, where, Progress(params["progress"] or ""))
             planning = params["phase"] == "plan" or module.check_mode
             result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
+    except LATER as error:
+        if module.check_mode and params["not_there_yet"]:
+            module.exit_json(**unseen(str(error)))
+        module.fail_json(msg=str(error))
     except PlatformError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, params["directory"])))
     except DriverError as error:
         module.fail_json(msg=f"The database broke off: {' '.join(str(error).split())}. See its log, then run again.")
     module.exit_json(**result)
 
 
-# All of it stands in the URL.
-_LOGIN: dict[str, Any] = {"host": "", "port": 5432, "user": "", "password": None, "maintenance_database": ""}
+def unseen(why: str) -> dict[str, Any]:
+    """What check mode says where a deploy would make first what a plan needs."""
+    plan = {"current": [], "heads": [], "pending": [], "known": False, "ahead": False, "empty": False, "digest": ""}
+    return {**plan, "drift": {}, "seeds": {}, "unseen": why, "changed": True}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ short_description: Remove a platform from a host
 version_added: 0.1.0
 description:
   - Stops and removes all containers and networks of a platform and the files of its stacks.
-  - Keeps volumes, secrets and images, so that the next deploy finds its data again, unless O(data=true).
+  - Keeps volumes, secrets, records of migrations and images, so that the next deploy finds its data again, unless O(data=true).
   - Fails before anything is removed, in check mode too, where O(state_directory) is another platform's, or where the Engine does not
     answer although it has containers or volumes of the platform. What runs without its Engine would outlive its secrets.
 attributes:
@@ -34,11 +34,11 @@ options:
     type: str
     default: ""
   state_directory:
-    description: Directory of the platform's files. Its subdirectory C(secrets) is data.
+    description: Directory of the platform's files. Its subdirectories C(secrets) and C(migrations) are data.
     type: path
     required: true
   data:
-    description: Also remove volumes and secrets. Nothing brings them back.
+    description: Also remove volumes, secrets and records of migrations. Nothing brings them back.
     type: bool
     default: false
   docker_root:
@@ -104,6 +104,9 @@ from ansible_collections.lastro.platform.plugins.module_utils._preflight_reading
 from ansible_collections.lastro.platform.plugins.module_utils._stack_engine import PROJECT, remove_containers
 from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, part
 
+# Without the data these mean nothing, and the data nothing without them.
+KEPT = ("migrations", "secrets")
+
 
 def require_own(state: str, platform_id: str) -> None:
     """Refuse the directory of another platform: a copied inventory has the same names."""
@@ -166,8 +169,8 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
     require_own(state, params["platform_id"])
     containers, networks, volumes = _find(engine, params)
     directories = sorted(_directories(state))
-    secrets = os.path.join(state, "secrets")
-    paths = [path for path in directories if data or path != secrets]
+    stays = [] if data else [path for path in directories if os.path.basename(path) in KEPT]
+    paths = [path for path in directories if path not in stays]
     gone = volumes if data else []
     if not check:
         remove_containers(engine, containers)
@@ -185,7 +188,7 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
         "networks": networks,
         "volumes": gone,
         "paths": paths,
-        "kept": [] if data else [*volumes, *(path for path in directories if path == secrets)],
+        "kept": [] if data else [*volumes, *stays],
     }
 
 

@@ -31,6 +31,9 @@ options:
     description: The colour that serves; containers of the other one are marked idle.
     type: str
     choices: [blue, green]
+  state_directory:
+    description: Directory of the platform's files, for what M(lastro.platform.migrate_seed) kept of its runs there.
+    type: path
   probes:
     description: Commands to run inside a container of a service of the serving colour.
     type: list
@@ -87,11 +90,13 @@ probes:
   sample: [{service: worker, ok: true, answer: "job done in 0.2 s"}]
 """
 
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._migration_record import records
 from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, part, rows
 
 
@@ -122,6 +127,7 @@ def main() -> None:
         argument_spec={
             "platform": {"type": "str", "required": True},
             "colour": {"type": "str", "choices": ["blue", "green"]},
+            "state_directory": {"type": "path"},
             "probes": {
                 "type": "list",
                 "elements": "dict",
@@ -142,17 +148,18 @@ def main() -> None:
         volumes = [entry["Name"] for entry in engine.get("/volumes")["Volumes"] or []]
         wanted = [] if module.check_mode else module.params["probes"]
         probes = [_probe(engine, containers, f"{platform}-{colour}", probe) for probe in wanted]
+        kept = records(Path(module.params["state_directory"], "migrations")) if module.params["state_directory"] else []
     except EngineError as error:
         if not (module.check_mode and error.status == 0):
             module.fail_json(msg=str(error))
-        containers, volumes, probes = [], [], []
+        containers, volumes, probes, kept = [], [], [], []
     except PlatformError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
         services=rows(containers, platform, colour),
         volumes=sorted(name for name in volumes if name.startswith(f"{platform}_")),
-        jobs=jobs(containers, platform),
+        jobs=jobs(containers, platform, kept),
         probes=probes,
     )
 

@@ -77,6 +77,12 @@ class AppService:
         return str(self.spec["image"])
 
     @property
+    def migrations(self) -> Mapping[str, Any]:
+        """How the module `migrate_seed` migrates with this service; empty where its own command does."""
+        found: Mapping[str, Any] = self.extension.get("migrations") or {}
+        return found
+
+    @property
     def routed(self) -> bool:
         return self.kind in ROUTED
 
@@ -128,6 +134,7 @@ class Application:
                 "Say in x-platform.port where it listens, for example 8000.",
                 name,
             )
+        self._check_migrations(name, kind, extension)
         if kind not in ROUTED and "route" in extension:
             raise self._error(
                 f"service {name} of kind {kind} can't have a route", "Take the route out, or make it web.", name
@@ -136,6 +143,20 @@ class Application:
         check_privileges(self, name, spec)
         self.dropped += [f"{name}.{key}" for key in _DROPPED_KEYS if key in spec]
         self.services[name] = AppService(name, kind, spec, extension, self._replicas(name, kind, spec, extension))
+
+    def _check_migrations(self, name: str, kind: str, extension: Mapping[str, Any]) -> None:
+        if "migrations" not in extension:
+            return
+        if kind != "migrate":
+            cure = "Make it `kind: migrate`, or take `migrations` out."
+            raise self._error(f"service {name} of kind {kind} says how to migrate", cure, name, EXTENSION)
+        said = extension["migrations"] or {}
+        if ("alembic" in said) == ("command" in said):
+            raise self._error(
+                f"service {name} has to say in x-platform.migrations either `alembic` or `command`",
+                "Give alembic: {config: alembic.ini}, or the command that migrates.",
+                *(name, EXTENSION, "migrations"),
+            )
 
     def _kind(self, name: str, spec: Mapping[str, Any], extension: Mapping[str, Any]) -> str:
         if extension.get("kind"):

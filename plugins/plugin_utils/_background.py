@@ -37,11 +37,16 @@ class BackgroundAction(ActionBase):
         return folder
 
     def followed(
-        self, module: str, arguments: dict[str, Any], folder: str, task_vars: dict[str, Any] | None
+        self,
+        module: str,
+        arguments: dict[str, Any],
+        folder: str,
+        task_vars: dict[str, Any] | None,
+        limit: int = LIMIT_SECONDS,
     ) -> dict[str, Any]:
         """Run the module in the background to its end, showing what it writes to its progress file."""
         progress = self._connection._shell.join_path(folder, "progress")
-        self._task.async_val = LIMIT_SECONDS
+        self._task.async_val = limit
         started: dict[str, Any] = self._execute_module(
             module, {**arguments, "progress": progress}, task_vars=task_vars, wrap_async=True
         )
@@ -50,7 +55,7 @@ class BackgroundAction(ActionBase):
             return started
         job = {"jid": started["ansible_job_id"], "_async_dir": self.get_shell_option("async_dir", "~/.ansible_async")}
         host = (task_vars or {}).get("inventory_hostname", "")
-        shown, deadline = 0, time.monotonic() + LIMIT_SECONDS
+        shown, deadline = 0, time.monotonic() + limit
         while True:
             status = self._execute_module(STATUS, {**job, "mode": "status"}, task_vars=task_vars)
             shown = self._show(progress, shown, host)
@@ -60,7 +65,10 @@ class BackgroundAction(ActionBase):
                     key: value for key, value in status.items() if key not in ("started", "finished", "results_file")
                 }
             if time.monotonic() > deadline:
-                return {"failed": True, "msg": f"Images were not ready after {LIMIT_SECONDS} s. Run again: it goes on."}
+                return {
+                    "failed": True,
+                    "msg": f"{module} had not ended after {limit} s and goes on. Run again: it is waited for.",
+                }
             time.sleep(LOOK_SECONDS)
 
     def _show(self, progress: str, shown: int, host: str) -> int:
@@ -72,5 +80,5 @@ class BackgroundAction(ActionBase):
                 event = json.loads(line)
             except ValueError:
                 continue  # A banner of the login shell.
-            display.display(f"{host}: {event['image']} {event['seconds']:>4} s  {event['text']}")
+            display.display(f"{host}: {event['about']} {event['seconds']:>4} s  {event['text']}")
         return shown + len((text + newline).encode())

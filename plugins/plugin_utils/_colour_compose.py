@@ -75,13 +75,21 @@ class Compiler:
 
     def colour(self, colour: str) -> Project:
         """Everything that is copied per colour: web, static and worker services."""
-        return self._project(COLOURED, colour)
+        return self._project(self.application.of_kind(*COLOURED), colour)
+
+    def migrations(self) -> Project:
+        """What the module `migrate_seed` runs one-off containers of, before anything else of a release."""
+        project = self._project([one for one in self.application.of_kind("migrate") if one.migrations], "")
+        for spec in project.compose["services"].values():
+            spec["restart"] = "no"
+        return project
 
     def jobs(self) -> Project:
-        """Migrations and seeds: run once a release, in the order of the file, before its colour starts."""
-        project = self._project(JOBS, "")
+        """Migrations and seeds by commands: run once a release, in the order of the file, before its colour starts."""
+        chosen = [service for service in self.application.of_kind(*JOBS) if not service.migrations]
+        project = self._project(chosen, "")
         previous = ""
-        for service in sorted(self.application.of_kind(*JOBS), key=lambda s: JOBS.index(s.kind)):
+        for service in sorted(chosen, key=lambda s: JOBS.index(s.kind)):
             spec = project.compose["services"][service.name]
             spec.update({"restart": "no", EXTENSION: {"one_shot": True}})
             if previous:
@@ -91,11 +99,10 @@ class Compiler:
 
     def singletons(self) -> Project:
         """Services that must never run twice: outside the colours, stopped before they are started anew."""
-        return self._project(("singleton",), "")
+        return self._project(self.application.of_kind("singleton"), "")
 
-    def _project(self, kinds: Iterable[str], colour: str) -> Project:
+    def _project(self, chosen: Iterable[AppService], colour: str) -> Project:
         project = Project()
-        chosen = self.application.of_kind(*kinds)
         for service in chosen:
             self._add(project, service, colour, {other.name: other for other in chosen})
         data = self.application.source.data

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_the_check_before_went_the_way_of_the_run(machine: Machine) -> None:
     for line in ("docker.io: install", "lastro/postgres:17: build"):
         assert re.search(rf"^\+{re.escape(line)}, \w", checked, re.MULTILINE), line
     created = re.findall(r"^\+([a-z0-9-]+): create, not there yet$", checked, re.MULTILINE)
-    assert sorted(created) == ["haproxy", "migrate", "pgbackrest", "postgres", "redis", "web-1", "web-2", "worker"]
+    assert sorted(created) == ["haproxy", "pgbackrest", "postgres", "redis", "web-1", "web-2", "worker"]
 
 
 def test_a_second_run_does_nothing_with_few_modules(machine: Machine) -> None:
@@ -140,10 +141,29 @@ def test_a_bad_release_is_undone_and_says_why(machine: Machine) -> None:
     assert recap(done.stdout)["changed"] == 0, done.stdout[-3000:]
 
 
+def test_a_migration_that_fails_starts_nothing_of_its_release(machine: Machine) -> None:
+    revision = SOURCE.rpartition("/reference_app/")[0] + "/migrations/versions/0006_fails.py"
+    lines = ("from alembic import op", 'revision, down_revision = "0006", "0005"')
+    lines += ("def upgrade():", '    op.execute("ALTER TABLE nowhere ADD note text")')
+    machine.run(f"printf '%s\\n' {' '.join(map(shlex.quote, lines))} >{revision}")
+    before = machine.run("docker ps --all --quiet --no-trunc | sort")
+    try:
+        done = machine.play("-e app_release=three")
+    finally:
+        machine.run(f"rm {revision}")
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert 'relation "nowhere" does not exist in `ALTER TABLE nowhere ADD note text`' in said
+    assert "The database stands at 0005." in said
+    assert "TASK [lastro.platform.app : Start the new colour]" not in done.stdout
+    assert machine.run("docker ps --all --quiet --no-trunc | sort") == before
+    assert machine.get("/version") == {"release": "one"}
+
+
 @pytest.mark.parametrize(
     ("task", "seconds"),
     [
-        ("Migrate and seed, once a release", 1),
+        ("Migrate and seed with migrate", 2),
         ("Start the new colour", 3),
         ("Stop the colour that does not serve", 0),
     ],

@@ -207,18 +207,17 @@ def write_secrets(world: World) -> None:
     os.chown(directory, 10001, 10001)
 
 
-def start_servers(world: World) -> None:
-    tls = world.directory / "tls"
-    mount = ("--volume", f"{tls}:/tls:ro")
+def start_postgres(world: World, name: str, *options: str) -> Container:
+    mount = ("--volume", f"{world.directory / 'tls'}:/tls:ro")
     account = ("POSTGRES_USER=app", "POSTGRES_PASSWORD_FILE=/tls/password", "POSTGRES_DB=app")
     environment = [part for variable in account for part in ("--env", variable)]
     postgres_tls = ("-c", "ssl=on", "-c", "ssl_cert_file=/tls/server.crt", "-c", "ssl_key_file=/tls/server.key")
-    world.start(
-        "postgres",
-        POSTGRES_IMAGE,
-        *("--network-alias", "postgres", *mount, *environment),
-        command=("postgres", *postgres_tls),
-    )
+    return world.start(name, POSTGRES_IMAGE, *options, *mount, *environment, command=("postgres", *postgres_tls))
+
+
+def start_servers(world: World) -> None:
+    mount = ("--volume", f"{world.directory / 'tls'}:/tls:ro")
+    start_postgres(world, "postgres", "--network-alias", "postgres")
     redis_tls = ("--port", "0", "--tls-port", "6379", "--tls-cert-file", "/tls/server.crt", "--tls-auth-clients", "no")
     world.start(
         "redis",

@@ -81,6 +81,17 @@ def test_jobs_are_shown_apart() -> None:
     assert jobs([job, web(1, 18000)], "shop") == [{"service": "migrate", "state": "exited 0", "release": "1.4"}]
 
 
+@pytest.mark.parametrize(("ok", "state"), [(True, "exited 0"), (False, "failed at 2026-11-23T08:00:00+00:00")])
+def test_what_migrate_seed_kept_of_its_runs_counts_as_a_job(ok: bool, state: str) -> None:
+    record = {"service": "migrate", "ok": ok, "release": "1.5", "at": "2026-11-23T08:00:00+00:00"}
+    running = container("migrations", "migrate", "Up 2 seconds")
+    assert rows([running], "shop", "blue") == [], "a migration that runs is no service"
+    seed = container("jobs", "seed", "Exited (0) 1 hour ago", labels={"lastro.release": "1.4"})
+    found = jobs([seed, running], "shop", [record])
+    assert found[0] == {"service": "migrate", "state": state, "release": "1.5"}
+    assert [job["service"] for job in found] == ["migrate", "seed"]
+
+
 def test_the_table() -> None:
     moved = container("redis", "redis", Image="61edeb5c6104a8202bf4a6c22d771bac187b4982e4def3dd511695444e9820ba")
     found = status(services=rows([web(1, 18000), web(2, 18001), container("proxy", "haproxy"), moved], "shop", "blue"))
