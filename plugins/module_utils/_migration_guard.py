@@ -19,7 +19,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
 LOCK_CLASS = 0x1A572030
 LOCK_POLL_SECONDS = 0.5
 SAMPLE_SECONDS = 0.2
-# So many samples between two lines for people: ten seconds.
+# After so many samples people are told: a wait of two seconds, and every ten seconds that it goes on.
+TELL_WAIT = 10
 TELL_EVERY = 50
 _POINT = re.compile(r"[^A-Za-z0-9_.-]+")
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -234,19 +235,22 @@ class Waits:
         self._thread.join()
 
     def _sample(self) -> None:
-        with suppress(DriverError):  # the migration meets it, too, and tells
+        # What goes wrong here the migration meets, too, and tells.
+        with suppress(DriverError), as_login(self.query):
             self._watch()
 
     def _watch(self) -> None:
-        samples = 0
+        samples = waiting = 0
         while not self._over.wait(SAMPLE_SECONDS):
             (row,) = self.query(
                 "SELECT count(*) AS waiting, string_agg(DISTINCT array_to_string(pg_blocking_pids(pid), ', '), ', ') AS blockers"
                 "  FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()",
                 self.role,
             )
-            if row["waiting"]:
-                self.seconds += SAMPLE_SECONDS
             samples += 1
-            if samples % TELL_EVERY == 0:
-                self.say(f"waits for a lock that pid {row['blockers']} holds" if row["waiting"] else "still migrates")
+            waiting = waiting + 1 if row["waiting"] else 0
+            self.seconds += SAMPLE_SECONDS * bool(waiting)
+            if waiting == TELL_WAIT:
+                self.say(f"waits for a lock that pid {row['blockers']} holds")
+            elif samples % TELL_EVERY == 0:
+                self.say("still migrates")

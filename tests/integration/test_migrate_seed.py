@@ -202,6 +202,7 @@ def test_a_lock_that_is_let_go_is_waited_for(impatient: AlembicProject) -> None:
         done = running.result()
     assert "failed" not in done, done["msg"]
     assert done["attempts"] > 1
+    assert done["seconds"]["lock_waits"] > 0
 
 
 def test_of_twenty_at_once_one_migrates_and_the_others_have_nothing_to_do(project: AlembicProject) -> None:

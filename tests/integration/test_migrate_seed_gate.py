@@ -57,8 +57,30 @@ def test_check_shows_the_sql_and_a_run_migrates_once(project: AlembicProject) ->
     done = run(project)
     assert done.returncode == 0, done.stdout
     assert "changed=1" in done.stdout
+    assert re.search(r"^one: +\d+ s  begins after before-migration [0-9A-F]+/[0-9A-F]+ ", done.stdout, re.MULTILINE)
     assert revision_of(project) == [("0001",)]
     assert "changed=0" in run(project).stdout
+
+
+def test_a_database_without_tables_is_not_judged(project: AlembicProject) -> None:
+    project.add(SHRINKS)
+    done = run(project, policy="expand_only")
+    assert done.returncode == 0, done.stdout
+    assert "findings do not count: the database has no table yet." in said(done)
+    assert revision_of(project) == [("0002",)]
+
+
+def test_a_long_wait_says_for_whom(project: AlembicProject) -> None:
+    assert run(project).returncode == 0
+    project.add(GROWS)
+    project.server.sql(f"ALTER ROLE {project.login['user']} SET lock_timeout = '3s'")
+    with project.server.session(**project.login) as holder:
+        holder.execute("BEGIN; LOCK TABLE item")
+        done = run(project, retries=1, old_transaction_seconds=300)
+    assert done.returncode
+    assert re.search(r"waits for a lock that pid \d+ holds", done.stdout), done.stdout
+    assert "waited too long for a lock, attempt 1 of 2" in done.stdout
+    assert "Somebody else uses the table" in said(done)
 
 
 @pytest.mark.parametrize(
