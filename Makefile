@@ -11,7 +11,7 @@ ARGUMENTS ?=
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy promote prune status logs health destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ health: .venv/.complete ## Ask every service whether it is well
 
 logs: ## Follow the logs of all containers (SERVICE=web for one)
 	@scripts/logs $(SERVICE)
+
+rotate-keys: .venv/.complete ## Rotate the API keys that are due (ARGUMENTS="--check --diff" says which)
+	@$(PLAY) playbooks/rotate_keys.yml
 
 destroy: .venv/.complete ## Remove everything but data (DATA=yes removes data and secrets too)
 	@$(PLAY) playbooks/destroy.yml $(if $(filter yes,$(DATA)),-e platform_destroy_data=true)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import deploy, fleet, seeds, stack
+from tests.bench import deploy, fleet, keys, seeds, stack
 from tests.support import REPOSITORY
 
 RUNS = 5
@@ -31,6 +31,7 @@ BENCHMARKS = {
     "deploy": deploy.benchmarks,
     "fleet": fleet.benchmarks,
     "seeds": seeds.benchmarks,
+    "keys": keys.benchmarks,
 }
 
 

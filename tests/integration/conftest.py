@@ -18,6 +18,7 @@ from tests.support import random_name
 LONG = (
     *("firewall", "stack", "reference_app", "lab", "proxy_switch", "images_registry", "images", "stack_failures"),
     *("promote", "docker_repository", "stack_jobs", "postgres_databases", "postgres_logins", "reference_app_compose"),
+    *("api_key_play", "api_key_openbao", "api_key_faults", "api_key", "api_key_application"),
     *("reference_app_migrations", "health_gate_metrics", "health_gate_servers", "health_gate", "health_gate_soak"),
 )
 
