@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A throw-away Postgres with TLS for the tests of the module `postgres_databases`."""
+"""A throw-away Postgres with TLS: 17 as the platform has it, or 15, where a test or LASTRO_TEST_POSTGRES says so."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from typing import Any
 
 import psycopg2
 
+from tests.integration import postgres_images
 from tests.support import free_ports, random_name, run_module
 
-IMAGE = "lastro/postgres:17"
+# The version of a server where a test asks for none: whole files run on 15 by it.
+VARIABLE = "LASTRO_TEST_POSTGRES"
+VERSION = int(os.environ.get(VARIABLE, "17"))
 SUPERUSER = "super-secret-of-the-server"
 LOGINS = ("migrate", "app_a", "app_b", "monitor")
 ROLES = ("app_a", "app_b", "migrate", "monitor", "rw", "ro", "owner")
@@ -35,8 +38,8 @@ class Server:
     A durable one comes back with its data, at the same port, after it was killed.
     """
 
-    def __init__(self, directory: Path, durable: bool = False) -> None:
-        self.name = random_name()
+    def __init__(self, directory: Path, durable: bool = False, version: int = VERSION) -> None:
+        self.name, self.version = random_name(), version
         data = "/var/lib/postgresql/data"
         storage = ["-v", f"{self.name}:{data}"] if durable else ["--tmpfs", f"{data}:uid=999,gid=999,mode=0700"]
         port = str(free_ports(1)[0]) if durable else ""
@@ -68,7 +71,8 @@ class Server:
         docker(
             "run", "-d", "--name", self.name, *storage, "-v", f"{config}:/config:ro", "-p", f"127.0.0.1:{port}:5432",
             "-e", "POSTGRES_PASSWORD_FILE=/config/password", "-e", "POSTGRES_INITDB_ARGS=--data-checksums --encoding=UTF8 "
-            "--locale-provider=builtin --locale=C.UTF-8", IMAGE, "postgres", "-c", "config_file=/config/postgresql.conf",
+            + postgres_images.LOCALES[version], postgres_images.image(version), "postgres", "-c",
+            "config_file=/config/postgresql.conf",
         )  # fmt: skip
         self.port = int(docker("port", self.name, "5432").splitlines()[0].rsplit(":", 1)[1])
         self.ca_file = directory / "ca.pem"
@@ -81,7 +85,7 @@ class Server:
         while subprocess.run(
             ["/usr/bin/docker", "exec", self.name, "pg_isready", "-q", "-h", "127.0.0.1"], check=False
         ).returncode:
-            assert time.monotonic() < end, docker("logs", self.name)
+            assert time.monotonic() < end, self.logs()
             time.sleep(0.2)
 
     def crash(self) -> None:
@@ -116,8 +120,8 @@ class Server:
 
 
 @contextmanager
-def running(directory: Path, durable: bool = False) -> Iterator[Server]:
-    server = Server(directory, durable)
+def running(directory: Path, durable: bool = False, version: int = VERSION) -> Iterator[Server]:
+    server = Server(directory, durable, version)
     try:
         yield server
     finally:

@@ -88,9 +88,10 @@ class Page:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                # Counted last: who waits for a number of requests and then sets another status means those that follow.
+                body, status = page.text.encode(), page.status
                 page.scrapes += 1
-                body = page.text.encode()
-                self.send_response(page.status)
+                self.send_response(status)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -18,6 +18,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.integration import postgres_images, postgres_server
 from tests.integration.gate_support import PASSWORD, REDIS_PASSWORD, gate, make_certificate, only
 from tests.support import random_name
 
@@ -38,7 +39,7 @@ def containers(certificate: Path) -> Iterator[dict[str, Any]]:
     names = {"postgres": random_name(), "redis": random_name()}
     started = [
         client.containers.run(
-            "lastro/postgres:17",
+            postgres_images.image(postgres_server.VERSION),
             name=names["postgres"],
             environment={"POSTGRES_PASSWORD_FILE": "/tls/password"},
             volumes={str(certificate): {"bind": "/tls", "mode": "ro"}},

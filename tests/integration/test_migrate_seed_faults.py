@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,11 +36,12 @@ def project(tmp_path: Path, server: Server, wanted: dict[str, Any]) -> AlembicPr
     return project
 
 
-def crash_during(project: AlembicProject, action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the module says where the server dies while a statement of its sleeps."""
+def crash_during(project: AlembicProject, action: Callable[[], dict[str, Any]], seconds: float = 0) -> dict[str, Any]:
+    """What the module says where the server dies so long after a statement of its was seen asleep."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(action)
         eventually(lambda: project.server.sql(SLEEPING) == [(1,)], "it runs", evidence=lambda: str(running))
+        time.sleep(seconds)
         project.server.crash()
         return running.result()
 

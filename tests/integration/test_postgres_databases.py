@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.postgres_server import IMAGE, Server, docker, login, manager
+from tests.integration.postgres_images import image
+from tests.integration.postgres_server import Server, docker, login, manager
 from tests.support import random_name, run_module
 
 
@@ -209,7 +210,7 @@ def test_data_of_another_major_version_is_refused_where_no_server_runs(server: S
     try:
         assert run_module("postgres_databases", options)["changed"] is False
         docker(
-            "run", "--rm", "-u", "0", "-v", f"{volume}:/v", "--entrypoint", "sh", IMAGE, "-c", "echo 16 > /v/PG_VERSION"
+            "run", "--rm", "-u0", "-v", f"{volume}:/v", "--entrypoint", "sh", image(17), "-c", "echo 16 > /v/PG_VERSION"
         )
         refused = run_module("postgres_databases", options)
         assert "made with version 16, and version 17 is asked for" in refused["msg"]

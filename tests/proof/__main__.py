@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make proof`: the long runs behind the claims, on bare nested hosts. Results are kept in docs/proof.
+"""`make proof`: the long runs behind the claims, most of them on bare nested hosts. Results are kept in docs/proof.
 
 make proof                        everything
 make proof ONLY=first_platform    one of them
@@ -17,10 +17,15 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.proof import first_platform, fleet, hosts
+from tests.proof import first_platform, fleet, hosts, modules
 from tests.support import REPOSITORY
 
-PROOFS = {"first_platform": first_platform.prove, "fleet": fleet.prove, "hosts": hosts.prove}
+PROOFS = {
+    "first_platform": first_platform.prove,
+    "fleet": fleet.prove,
+    "hosts": hosts.prove,
+    "modules": modules.prove,
+}
 
 
 def _git(*words: str) -> str:
