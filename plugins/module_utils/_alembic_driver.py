@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
             answer = answers[verb](options)
         except Exception as error:  # an env.py may raise anything
             answer = {"error": failure(error)}
-    print(MARK + json.dumps(answer))
+    sys.stdout.write(f"{MARK}{json.dumps(answer)}\n")
     return 0
 
 
@@ -202,4 +202,4 @@ def failure(error: Exception) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

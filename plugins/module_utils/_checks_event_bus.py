@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def values_of(page: str, metric: str) -> dict[str, float]:
     for line in page.splitlines():
         if line.startswith(metric) and (series := _SERIES.fullmatch(line)) and series[1] == metric:
             value = float(series[3])
-            if value != value:
+            if math.isnan(value):
                 raise Wrong(f"no data: {line} is no number")
             found[f"{series[1]}{series[2] or ''}"] = value
     if not found:

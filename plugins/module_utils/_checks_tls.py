@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 
 from ansible_collections.lastro.platform.plugins.module_utils._checks_base import (
     Absent,
@@ -63,7 +64,7 @@ def _certificate(spec: Spec, seconds: float, verify: bool) -> bytes:
     """The certificate that the server shows, in DER."""
     context, name = tls_context(verify, spec["ca"]), spec["server_name"] or spec["host"]
     with closing(connected(spec, seconds)) as plain:
-        speak = lambda: context.wrap_socket(plain, server_hostname=name)  # noqa: E731
+        speak = partial(context.wrap_socket, plain, server_hostname=name)
         with closing(reach(speak, f"{spec['host']}:{spec['port']}")) as encrypted:
             found: bytes = encrypted.getpeercert(binary_form=True)
     return found

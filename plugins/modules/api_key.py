@@ -31,6 +31,7 @@ attributes:
     description: Names keys by their ids.
   idempotent:
     support: partial
+    description: Keys that are there are not issued again, and what ended is not ended again.
     details: A rotation by O(max_age) rotates nothing when it is run again. One without O(max_age) rotates each time.
 options:
   state:

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+
+from ansible.module_utils.urls import open_url
 
 TIMEOUT_SECONDS = 10
 PAUSES = (1.0, 4.0)
@@ -91,9 +92,7 @@ def _host(url: str) -> str:
 def _post(url: str, body: Mapping[str, Any]) -> None:
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError("no URL of HTTP")
-    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")
-    with urlopen(request, timeout=TIMEOUT_SECONDS):  # http or https, checked above  # nosec B310
-        pass
+    open_url(url, json.dumps(body), {"Content-Type": "application/json"}, "POST", timeout=TIMEOUT_SECONDS).close()
 
 
 def _mail(mail: Mapping[str, Any], event: str, lines: Sequence[str]) -> None:

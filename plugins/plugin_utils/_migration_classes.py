@@ -103,8 +103,13 @@ class Unparsable(PlatformError):
 
 def classify(sql: str, version_table: str = "alembic_version") -> list[Statement]:
     """The statements of a migration in their order, each with its class."""
-    import pglast
-
+    try:
+        import pglast
+    except ImportError as error:
+        raise PlatformError(
+            "pglast, the parser of Postgres' SQL, is not installed on the controller",
+            "Install it into the environment that runs Ansible (`make deploy` has it).",
+        ) from error
     try:
         parsed = pglast.parse_sql(sql)
     except pglast.parser.ParseError as error:

@@ -36,7 +36,13 @@ def lint(revision: str, sql: str, transactional: bool, excluded: Collection[str]
     command = [program(), "--reporter", "json", "--pg-version", SERVER, "--stdin-filepath", f"{revision}.sql"]
     command += ["--assume-in-transaction"] if transactional else ["--no-assume-in-transaction"]
     command += [f"--exclude={rule}" for rule in sorted(excluded)]
-    done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=SECONDS, check=False)
+    try:
+        done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise PlatformError(
+            f"Squawk had not ended after {SECONDS} s on the SQL of revision {revision}",
+            "Set `lint: false` for this run.",
+        ) from error
     try:
         findings = json.loads(done.stdout or "[]")
     except ValueError:
