@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -36,7 +36,13 @@ def project(tmp_path: Path, server: Server, wanted: dict[str, Any]) -> AlembicPr
     return project
 
 
-def crash_during(project: AlembicProject, action: Callable[[], dict[str, Any]], seconds: float = 0) -> dict[str, Any]:
+class Place(Protocol):
+    """Something with a server that can be killed."""
+
+    server: Server
+
+
+def crash_during(project: Place, action: Callable[[], dict[str, Any]], seconds: float = 0) -> dict[str, Any]:
     """What the module says where the server dies so long after a statement of its was seen asleep."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(action)

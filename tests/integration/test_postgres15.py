@@ -15,6 +15,7 @@ from tests.integration import postgres_server
 from tests.integration import test_migrate_seed as migrations
 from tests.integration import test_seeds as seeds
 from tests.integration.alembic_project import AlembicProject
+from tests.integration.api_keys import Keys
 from tests.integration.gate_support import gate, only
 from tests.integration.postgres_server import SUPERUSER, Server
 
@@ -85,6 +86,18 @@ def test_seeds(project: AlembicProject) -> None:
     seeds.test_rows_come_in_once_and_are_written_only_where_they_differ(project, "countries.csv")
     project.sql("TRUNCATE country")
     seeds.test_rows_that_are_not_listed_stay_unless_asked_for(project)
+
+
+def test_keys(tmp_path: Path, server: Server, wanted: dict[str, Any]) -> None:
+    keys = Keys(tmp_path, server, wanted)
+    old = keys.issue("billing")
+    keys.age()
+    done = keys.run(state="rotated", max_age="90d", overlap="1d")
+    assert [key["replaces"] for key in done["keys"]] == [old]
+    assert not keys.run(state="rotated", max_age="90d", overlap="1d")["changed"]
+    revoked = keys.run(state="revoked", ids=[old], force=True)
+    assert "failed" not in revoked, revoked["msg"]
+    assert [key["status"] for key in keys.run(state="listed")["keys"]] == ["revoked", "active"]
 
 
 def test_the_gate_asks_it(server: Server) -> None:

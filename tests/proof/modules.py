@@ -17,14 +17,15 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from tests.bench import seeds
-from tests.integration import postgres_server, test_health_gate_soak, test_migrate_seed
+from tests.bench import keys, seeds
+from tests.integration import postgres_server, test_api_key_faults, test_health_gate_soak, test_migrate_seed
 from tests.integration.alembic_project import AlembicProject
+from tests.integration.api_keys import Keys
 from tests.integration.postgres_server import Server
 from tests.proof import modules_kills
 from tests.support import REPOSITORY
@@ -32,8 +33,12 @@ from tests.support import REPOSITORY
 RACES = 5
 RUNS = 5
 RATIO = 2
+KEYS_RATIO = 3
 # What asks a Postgres; the gate's other files have nothing to do with its version.
-FILES = ("migrate_seed", "migrate_seed_gate", "migrate_seed_faults", "seeds", "health_gate")
+FILES = (
+    *("migrate_seed", "migrate_seed_gate", "migrate_seed_faults", "seeds", "health_gate"),
+    *("api_key", "api_key_application", "api_key_faults", "api_key_openbao", "api_key_play"),
+)
 
 
 def prove() -> dict[str, Any]:
@@ -61,20 +66,29 @@ def project(server: Server) -> Iterator[AlembicProject]:
         yield AlembicProject(Path(folder), server, wanted)
 
 
-def killed(attempt: modules_kills.Attempt) -> dict[str, Any]:
+@contextmanager
+def some_keys(server: Server) -> Iterator[Keys]:
+    """Keys in a database of their own."""
+    with tempfile.TemporaryDirectory(prefix="lastro-proof-") as folder, postgres_server.database(server) as wanted:
+        yield Keys(Path(folder), server, wanted)
+
+
+def killed(
+    attempt: modules_kills.Attempt, place: Callable[[Server], AbstractContextManager[Any]] = project
+) -> dict[str, Any]:
     """The server dies by SIGKILL at random moments of an attempt."""
     with running(durable=True) as server:
-        return modules_kills.prove(attempt, lambda: project(server))
+        return modules_kills.prove(attempt, lambda: place(server))
 
 
-def races() -> dict[str, Any]:
-    """Twenty at once, as in the gate: one applies each revision, and no row is lost or there twice."""
+def races(attempt: Callable[[Any], None], place: Callable[[Server], AbstractContextManager[Any]]) -> dict[str, Any]:
+    """Twenty at once, as in the gate: one does the work, and nothing is lost or there twice."""
     failures = []
     with running() as server:
         for _ in range(RACES):
-            with project(server) as one:
+            with place(server) as one:
                 try:
-                    test_migrate_seed.test_of_twenty_at_once_one_migrates_and_the_others_have_nothing_to_do(one)
+                    attempt(one)
                 except AssertionError:
                     failures.append(traceback.format_exc(limit=-1))
     return {"holds": not failures, "rounds": RACES, "at_once": 20, "failures": failures}
@@ -82,6 +96,18 @@ def races() -> dict[str, Any]:
 
 def million_rows() -> dict[str, Any]:
     """Seeds against a bare COPY and one INSERT … ON CONFLICT."""
+    found = compared(seeds.benchmarks)
+    return {"holds": all(each["ratio"] <= RATIO for each in found.values()), "rows": seeds.ROWS, **found}
+
+
+def ten_thousand_keys() -> dict[str, Any]:
+    """A rotation against the same statements with keys made in Python."""
+    found = compared(keys.benchmarks)
+    return {"holds": found["keys_rotate"]["ratio"] <= KEYS_RATIO, "keys": keys.KEYS, **found}
+
+
+def compared(benchmarks: Callable[..., None]) -> dict[str, Any]:
+    """What a benchmark reports: both sides of each of its ratios."""
     found: dict[str, Any] = {}
 
     def timed(action: Callable[[], Any], before: Callable[[], Any] | None = None) -> list[float]:
@@ -94,12 +120,14 @@ def million_rows() -> dict[str, Any]:
             taken.append(round(time.perf_counter() - began, 2))
         return taken
 
-    def report(name: str, ours: list[float], peer: list[float], what: str) -> None:
-        ratio = round(statistics.median(ours) / statistics.median(peer), 3)
-        found[name] = {"what": what, "ours_seconds": ours, "peer_seconds": peer, "ratio": ratio}
+    def report(name: str, ours: list[float], peer: list[float] | None, what: str) -> None:
+        found[name] = {"what": what, "ours_seconds": ours}
+        if peer:
+            ratio = round(statistics.median(ours) / statistics.median(peer), 3)
+            found[name] |= {"peer_seconds": peer, "ratio": ratio}
 
-    seeds.benchmarks(timed, report)
-    return {"holds": all(each["ratio"] <= RATIO for each in found.values()), "rows": seeds.ROWS, **found}
+    benchmarks(timed, report)
+    return found
 
 
 def two_hundred_checks() -> dict[str, Any]:
@@ -151,8 +179,15 @@ def tested(file: Path) -> dict[str, int]:
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "kills_in_a_migration": lambda: killed(modules_kills.migration),
     "kills_in_a_seed": lambda: killed(modules_kills.seed),
-    "races": races,
+    "kills_in_a_rotation": lambda: killed(modules_kills.rotation, some_keys),
+    "races_of_migrations": lambda: races(
+        test_migrate_seed.test_of_twenty_at_once_one_migrates_and_the_others_have_nothing_to_do, project
+    ),
+    "races_of_rotations": lambda: races(
+        test_api_key_faults.test_of_twenty_rotations_at_once_each_key_is_rotated_by_one, some_keys
+    ),
     "million_rows": million_rows,
+    "ten_thousand_keys": ten_thousand_keys,
     "two_hundred_checks": two_hundred_checks,
     "postgres_15": postgres_15,
 }

@@ -14,6 +14,8 @@ from typing import Any
 
 from tests.integration import test_seeds
 from tests.integration.alembic_project import AlembicProject
+from tests.integration.api_keys import Keys
+from tests.integration.test_api_key_faults import ROTATE, due, holds_together
 from tests.integration.test_migrate_seed_faults import TABLE, crash_during
 
 ROUNDS = 20
@@ -21,7 +23,8 @@ ROUNDS = 20
 WORK_SECONDS = 1.0
 STEPS = 5
 ROWS = 1000
-Attempt = Callable[[AlembicProject, float], "Outcome"]
+# What is attempted in a database of its own, and how long after its first statement the server dies.
+Attempt = Callable[[Any, float], "Outcome"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,11 @@ class Outcome:
         return self.whole and (self.failed or self.finished) and self.completed
 
 
-def prove(attempt: Attempt, project: Callable[[], AbstractContextManager[AlembicProject]]) -> dict[str, Any]:
+def prove(attempt: Attempt, place: Callable[[], AbstractContextManager[Any]]) -> dict[str, Any]:
     outcomes, moments = [], []
     for _ in range(ROUNDS):
         moments.append(round(random.uniform(0, WORK_SECONDS), 2))
-        with project() as one:
+        with place() as one:
             outcomes.append(attempt(one, moments[-1]))
     return {
         "holds": holds(outcomes),
@@ -115,4 +118,35 @@ def seed(project: AlembicProject, seconds: float) -> Outcome:
         finished=left == (ROWS, ROWS),
         failed=bool(done.get("failed")),
         completed="failed" not in again and found() == (ROWS, ROWS),
+    )
+
+
+def rotation(keys: Keys, seconds: float) -> Outcome:
+    """Ten keys: their successors go in one by one, and they themselves are ended one by one."""
+    number = 10
+    due(keys, number)
+    before = {label: entry["key"] for label, entry in keys.sink.read()["keys"].items()}
+    body = f"BEGIN PERFORM pg_sleep({WORK_SECONDS / number / 2}); RETURN NEW; END"
+    keys.sql(f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    keys.sql("CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON lastro_api_keys FOR EACH ROW EXECUTE FUNCTION slow()")
+
+    def found() -> tuple[int, int]:
+        ((rows, replaced),) = keys.sql("SELECT count(*), count(replaced_by) FROM lastro_api_keys")
+        return rows, replaced
+
+    def readable() -> bool:
+        """Consumers find the key before, or the one that was committed; none is missing."""
+        held = {label: entry["key"] for label, entry in keys.sink.read()["keys"].items()}
+        return set(held) == set(before) and (held == before or found() == (2 * number, number))
+
+    done = crash_during(keys, lambda: keys.run(**ROTATE), seconds)
+    left, consumers = found(), readable()
+    again = keys.run(**ROTATE)
+    holds_together(keys)
+    return Outcome(
+        left="{} keys, {} of them replaced".format(*left),
+        whole=left in ((number, 0), (2 * number, number)) and consumers,
+        finished=left == (2 * number, number),
+        failed=bool(done.get("failed")),
+        completed="failed" not in again and found() == (2 * number, number),
     )
