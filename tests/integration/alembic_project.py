@@ -52,6 +52,7 @@ class AlembicProject:
     def __init__(self, directory: Path, server: Server, wanted: dict[str, Any]) -> None:
         self.directory = directory
         self.server = server
+        self.wanted = wanted
         self.login = login(wanted, "migrate")
         assert "failed" not in server.run(wanted)
         (directory / "migrations/versions").mkdir(parents=True)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.alembic_project import AlembicProject
-from tests.integration.postgres_server import Server
+from tests.integration.postgres_server import Server, login
 from tests.support import eventually
 
 TABLE = "CREATE TABLE item (id bigint PRIMARY KEY, name text)"
@@ -267,3 +267,26 @@ def test_a_wrong_password_is_not_shown(project: AlembicProject) -> None:
     assert planned["failed"]
     assert "refuses the password" in planned["msg"]
     assert "wrong-secret-word" not in str(planned)
+
+
+def test_a_login_that_cannot_migrate_is_refused(project: AlembicProject) -> None:
+    project.add(TABLE)
+    project.server.sql(f"ALTER ROLE {project.login['user']} SET default_transaction_read_only = on")
+    planned = project.plan()
+    assert planned["failed"]
+    assert f"Sessions of {project.login['user'].removesuffix('_migrate')}_owner are read-only" in planned["msg"]
+    application = login(project.wanted, "app_a")
+    where = f"127.0.0.1:{project.server.port}/{application['database']}"
+    planned = project.plan(url=f"postgresql://{application['user']}:{application['password']}@{where}?sslmode=require")
+    assert planned["failed"]
+    assert f"The user {application['user']} may create nothing in this database" in planned["msg"]
+
+
+def test_models_that_differ_from_the_database_are_told(project: AlembicProject) -> None:
+    project.add(TABLE)
+    done = project.run(drift=True)
+    assert "failed" not in done, done["msg"]
+    assert done["drift"]["compared"]
+    assert "'remove_table'" in done["drift"]["differences"]
+    assert "The models differ from the database" in done["notices"][-1]
+    assert project.plan(drift=True)["drift"] == done["drift"]

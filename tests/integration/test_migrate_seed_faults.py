@@ -78,3 +78,18 @@ def test_in_a_seed(project: AlembicProject) -> None:
     assert project.sql("SELECT * FROM item") == []
     project.sql("DROP TRIGGER slow ON item")
     assert project.run(seeds=seeds)["seeds"]["items.csv"]["inserted"] == 3
+
+
+def test_a_standby_is_refused(project: AlembicProject) -> None:
+    project.add("ALTER TABLE item ADD COLUMN price int")
+    signal = "/var/lib/postgresql/data/standby.signal"
+    postgres_server.docker("exec", "-u", "postgres", project.server.name, "touch", signal)
+    project.server.crash()
+    try:
+        planned = project.plan()
+        assert planned["failed"]
+        assert "The database is in recovery" in planned["msg"]
+        assert "Migrate the primary" in planned["msg"]
+    finally:
+        postgres_server.docker("exec", "-u", "postgres", project.server.name, "rm", signal)
+        project.server.crash()

@@ -49,7 +49,7 @@ def plan(project: AlembicProject, **more: Any) -> dict[str, Any]:
 
 def run(project: AlembicProject, **more: Any) -> dict[str, Any]:
     """The run as it follows a plan with nothing pending."""
-    planned = {"current": [], "heads": [], "pending": [], "known": True, "drift": {}}
+    planned = {"current": [], "heads": [], "pending": [], "known": True, "ahead": False, "drift": {}}
     return project.run(planned, **NOTHING, **more)
 
 
