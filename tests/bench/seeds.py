@@ -57,7 +57,7 @@ def _measure(
                 "migrate_command": ["true"],
                 "status_command": ["true"],
                 "phase": "run",
-                "planned": {"current": [], "heads": [], "pending": [], "known": True, "drift": {}},
+                "planned": {"current": [], "heads": [], "pending": [], "known": True, "ahead": False, "drift": {}},
                 "seeds": [{"file": str(file), "table": "item", "key": ["id"]}],
             },
         )
