@@ -21,6 +21,21 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 RECORD = ".stack.json"
 COMPOSE = "compose.yaml"
 _NEW = ".new"
+PLACE_SPEC: dict[str, Any] = {"path": {"type": "str", "required": True}, "owner": {"type": "str", "default": "0:0"}}
+# The option `files` of a module; documented in plugins/doc_fragments/project_files.py.
+FILES_SPEC: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        **PLACE_SPEC,
+        # Secrets among them are registered one by one: no_log here would blank every word of a config.
+        "content": {"type": "str", "required": True, "no_log": False},
+        "mode": {"type": "str"},
+        "secret": {"type": "bool", "default": False, "no_log": False},
+        "frozen": {"type": "bool", "default": False},
+    },
+}
 
 
 @dataclass(frozen=True)

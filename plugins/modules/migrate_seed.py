@@ -56,35 +56,6 @@ options:
   compose:
     description: Compose file of the project as a dictionary, as for M(lastro.platform.stack). Nothing of it is started.
     type: dict
-  files:
-    description: Files of the project, as for M(lastro.platform.stack).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Path relative to O(directory).
-        type: str
-        required: true
-      owner:
-        description: C(uid:gid) in numbers.
-        type: str
-        default: "0:0"
-      content:
-        description: Its content.
-        type: str
-        required: true
-      mode:
-        description: V(0600) for secrets, V(0644) for others when not given.
-        type: str
-      secret:
-        description: Whether its content is kept out of all output.
-        type: bool
-        default: false
-      frozen:
-        description: Whether its content never changes under this path.
-        type: bool
-        default: false
   service:
     description: The service of O(compose) whose image, network and secrets the one-off containers have.
     type: str
@@ -290,10 +261,9 @@ options:
   progress:
     description: File to which lines about the progress are appended, each a JSON object.
     type: path
-  engine:
-    description: The Docker Engine's socket.
-    type: path
-    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - lastro.platform.engine
+  - lastro.platform.project_files
 requirements:
   - psycopg2
   - pglast and squawk-cli on the controller
@@ -415,6 +385,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
     WrongPassword,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC
 
 # All of it stands in the URL.
 _LOGIN: dict[str, Any] = {
@@ -445,19 +416,7 @@ def main() -> None:
             "project": text,
             "directory": {"type": "path", "required": True},
             "compose": {"type": "dict"},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    "owner": {"type": "str", "default": "0:0"},
-                    "content": {"type": "str", "required": True, "no_log": False},
-                    "mode": text,
-                    "secret": {"type": "bool", "default": False, "no_log": False},
-                    "frozen": {"type": "bool", "default": False},
-                },
-            },
+            "files": FILES_SPEC,
             "service": text,
             "environment_variables": {"type": "dict", "default": {}, "no_log": True},
             "python": {"type": "list", "elements": "str", "default": ["python3"]},

@@ -50,36 +50,6 @@ options:
         C({files: [patterns], command: [words]}); files that match need no recreation of the container."
       - Required for O(state=present).
     type: dict
-  files:
-    description: Files that the module manages. A file that is taken off this list is removed, once no service waits for a restart.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Path relative to O(directory).
-        type: str
-        required: true
-      content:
-        description: Content of the file.
-        type: str
-        required: true
-      mode:
-        description: Octal mode as a string. V(0400) for a secret, else V(0644).
-        type: str
-      owner:
-        description: Numeric C(uid:gid).
-        type: str
-        default: "0:0"
-      secret:
-        description: The content is kept out of every output; the file's directory gets mode 0700.
-        type: bool
-        default: false
-      frozen:
-        description:
-          - The path carries the content's digest, so its content never changes. Such a file may be mounted by itself.
-        type: bool
-        default: false
   directories:
     description: Directories that containers write to, made before the containers.
     type: list
@@ -123,6 +93,7 @@ options:
     default: false
 extends_documentation_fragment:
   - lastro.platform.engine
+  - lastro.platform.project_files
 author:
   - Lastro maintainers (@lastro)
 """
@@ -193,34 +164,22 @@ import time
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC, PLACE_SPEC
 from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
 
 
 def main() -> None:
-    attributes = {"path": {"type": "str", "required": True}, "owner": {"type": "str", "default": "0:0"}}
     module = UnloggedModule(
         argument_spec={
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "compose": {"type": "dict"},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **attributes,
-                    # Secrets among them are registered one by one: no_log here would blank every word of a config.
-                    "content": {"type": "str", "required": True, "no_log": False},
-                    "mode": {"type": "str"},
-                    "secret": {"type": "bool", "default": False, "no_log": False},
-                    "frozen": {"type": "bool", "default": False},
-                },
-            },
+            "files": FILES_SPEC,
             "directories": {
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {**attributes, "mode": {"type": "str", "default": "0755"}},
+                "options": {**PLACE_SPEC, "mode": {"type": "str", "default": "0755"}},
             },
             "hold": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
