@@ -24,7 +24,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._api_key_options i
     check_source,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
-from ansible_collections.lastro.platform.plugins.plugin_utils._key_material import scanner_rules
+from ansible_collections.lastro.platform.plugins.plugin_utils._key_material import RULES_TITLE, scanner_rules
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_notices import tell
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_run import HostFailed, KeyRun
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_sinks import FileSink, Sink, VaultFileSink
@@ -107,8 +107,11 @@ class ActionModule(ActionBase):
         check_names(params["prefix"], params["environment"] or "dev")
         path, text = Path(self._loader.path_dwim(params["scanner_rules"])), scanner_rules(params["prefix"])
         try:
-            if path.exists() and path.read_text(encoding="utf-8") == text:
+            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            if before == text:
                 return False
+            if before.strip() and f'title = "{RULES_TITLE}"' not in before:
+                raise PlatformError(f"{path} holds rules of somebody else", "Name another file in `scanner_rules`.")
             if not self._task.check_mode:
                 path.write_text(text, encoding="utf-8")
         except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._api_key_options import PRODUCTION, seconds_of
@@ -55,6 +56,11 @@ class KeyHost:
     def selection(self) -> Selection:
         return Selection(self.params["ids"], self.params["tenants"], self.params["names"], self.times["max_age"])
 
+    @property
+    def ended(self) -> Selection:
+        """Those of the selection that ended long enough ago."""
+        return replace(self.selection, ended_seconds_ago=float(self.times["keep"] or 0))
+
     # Looking.
 
     def look(self) -> dict[str, Any]:
@@ -69,7 +75,7 @@ class KeyHost:
         now = self.cursor.fetchone()[0]
         found = {
             "now": now,
-            "place": self.place(),
+            **self.place(),
             "schema": changes,
             "due": [],
             "keys": [],
@@ -92,12 +98,11 @@ class KeyHost:
         found |= {"known": self.store.known(hashes) if hashes else {}, "peppers": self.store.pepper_use()}
         return {**found, **_LOOKS[self.state](self)}
 
-    def place(self) -> str:
-        """What tells rows of this table from those of any other, where the key itself can't."""
-        if self.table.has("key_id"):
-            return ""
+    def place(self) -> dict[str, str]:
+        """Which table of the world this is, and what tells its rows from others where the key itself can't."""
         self.cursor.execute("SELECT system_identifier::text, current_database() FROM pg_control_system()")
-        return f"{'/'.join(self.cursor.fetchone())}/{self.table.name}#"
+        identity = f"{'/'.join(self.cursor.fetchone())}/{self.table.name}"
+        return {"table": identity, "place": "" if self.table.has("key_id") else f"{identity}#"}
 
     def check_server(self) -> None:
         self.cursor.execute("SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool")
@@ -263,7 +268,7 @@ class KeyHost:
         }
 
     def look_pruned(self) -> dict[str, Any]:
-        return {"due": self.store.find(Selection(ended_seconds_ago=self.times["keep"]))}
+        return {"due": self.store.find(self.ended)}
 
     def look_imported(self) -> dict[str, Any]:
         return {}
@@ -313,7 +318,11 @@ class KeyHost:
         return {"won": self.store.add(self.new_keys(), self.times["lifetime"])}
 
     def apply_imported(self) -> dict[str, Any]:
-        return {"won": self.store.add(self.new_keys(), self.times["lifetime"])}
+        keys = self.new_keys()
+        for field, what in (("tenant", "A tenant"), ("scopes", "Scopes"), ("expires", "An end")):
+            if any(getattr(key, field) for key in keys):
+                self.table.require(f"{what} of an imported key", field)
+        return {"won": self.store.add(keys, self.times["lifetime"])}
 
     def apply_rotated(self) -> dict[str, Any]:
         keys = self.new_keys()
@@ -321,7 +330,7 @@ class KeyHost:
         winners = [key for key in keys if key.row in still]
         rows = self.store.replace(winners, self.times["lifetime"])
         ends: dict[str, Any] = {}
-        if winners:
+        if len(rows) == len(winners) > 0:
             retire = self.times["retire_on_first_use"]
             ends = self.store.end(
                 {str(key.row): (rows[key.hash], key.key_id) for key in winners},
@@ -343,7 +352,7 @@ class KeyHost:
         return {"rows": still}
 
     def apply_pruned(self) -> dict[str, Any]:
-        return {"rows": self.store.prune(float(self.times["keep"] or 0))}
+        return {"rows": self.store.prune(self.ended)}
 
 
 @contextmanager

@@ -142,7 +142,7 @@ class Store:
             return {}
         version = self.table.column("pepper_version")
         self.cursor.execute(
-            f"SELECT {version}::text, count(*) FROM {self.table.quoted} WHERE {self.status} IN ('active', 'replaced') GROUP BY 1 ORDER BY 1"  # nosec B608
+            f"SELECT COALESCE({version}::text, '0'), count(*) FROM {self.table.quoted} WHERE {self.status} IN ('active', 'replaced') GROUP BY 1 ORDER BY 1"  # nosec B608
         )
         return dict(self.cursor.fetchall())
 
@@ -217,6 +217,8 @@ class Store:
         )
 
     def _insert(self, keys: Sequence[NewKey], values: Mapping[str, str], rest: str) -> dict[str, str]:
+        # Whether or not the application's table says so by itself: `max_age` and the successor's end are counted from it.
+        values = {**values, "created": "now()"}
         columns = ", ".join(self.table.column(name) for name in values)
         arrays = [
             [key.key_id for key in keys],
@@ -246,6 +248,7 @@ class Store:
 
         Without an overlap they go on to their own end, or to `retire_seconds` after the first use of the successor: the verifier sees to that.
         """
+        self._point_on(successors)
         changes = []
         if overlap_seconds == 0:
             changes.append(f"{self.table.column('revoked')} = now()")
@@ -255,9 +258,8 @@ class Store:
         if retire_seconds is not None:
             changes.append(f"{self.table.column('retire_seconds')} = {int(retire_seconds)}")
         if self.table.has("replaced_by"):
-            kind = self.schema.type_of("replaced_by")
-            by_id = self.table.has("key_id") and kind in ("text", "character varying")
-            changes.append(f"{self.table.column('replaced_by')} = v.{'key_id' if by_id else 'successor'}::{kind}")
+            kind, (place, _by_id) = self.schema.type_of("replaced_by"), self._replaced_by
+            changes.append(f"{self.table.column('replaced_by')} = v.{place}::{kind}")
         ends = self.table.column("revoked" if overlap_seconds == 0 else "expires")
         self.cursor.execute(
             f"UPDATE {self.table.quoted} o SET {', '.join(changes)} FROM unnest({self._rows()}, %s::text[], %s::text[])"  # nosec B608
@@ -267,15 +269,35 @@ class Store:
         )
         return {row: _text(when) for row, when in self.cursor.fetchall()}
 
+    def _point_on(self, successors: Mapping[str, tuple[str, str]]) -> None:
+        """Keys that wait for the first use of one that is now replaced itself wait for its successor's: consumers may skip one."""
+        if not (self.table.has("retire_seconds") and self.table.has("replaced_by")):
+            return
+        place, by_id = self._replaced_by
+        self.cursor.execute(
+            f"UPDATE {self.table.quoted} w SET {self.table.column('replaced_by')} = v.{place}::{self.schema.type_of('replaced_by')}"  # nosec B608
+            f" FROM unnest({self._rows()}, %s::text[], %s::text[]) AS v (row, successor, key_id)"
+            f" JOIN {self.table.quoted} o ON o.{self.table.column('id')} = v.row"
+            f" WHERE w.{self.table.column('replaced_by')}::text = o.{self.table.column('key_id' if by_id else 'id')}::text"
+            f" AND w.{self.table.column('retire_seconds')} IS NOT NULL AND w.{self.table.column('revoked')} IS NULL",
+            (list(successors), [one[0] for one in successors.values()], [one[1] for one in successors.values()]),
+        )
+
+    @property
+    def _replaced_by(self) -> tuple[str, bool]:
+        """By what a key names its successor: a column of `successors`, and whether that is the key's id."""
+        by_id = self.table.has("key_id") and self.schema.type_of("replaced_by") in ("text", "character varying")
+        return ("key_id" if by_id else "successor"), by_id
+
     def revoke(self, rows: Sequence[str]) -> None:
         self.cursor.execute(
             f"UPDATE {self.table.quoted} SET {self.table.column('revoked')} = now() WHERE {self.table.column('id')} = ANY ({self._rows()})",  # nosec B608
             (list(rows),),
         )
 
-    def prune(self, seconds: float) -> list[str]:
-        """Remove keys that ended longer ago than that; their rows."""
-        where, values = self._chosen(Selection(ended_seconds_ago=seconds))
+    def prune(self, selection: Selection) -> list[str]:
+        """Remove keys; their rows."""
+        where, values = self._chosen(selection)
         self.cursor.execute(
             f"DELETE FROM {self.table.quoted} WHERE {where} RETURNING {self.table.column('id')}::text",  # nosec B608
             values,

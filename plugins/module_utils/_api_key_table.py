@@ -199,7 +199,8 @@ class Schema:
         created, revoked = self.table.column("created"), self.table.column("revoked")
         self.cursor.execute(
             f"SELECT array_agg({row_id}::text ORDER BY ({revoked} IS NULL) DESC, {created} DESC, {row_id} DESC)"  # nosec B608
-            f" FROM {self.table.quoted} GROUP BY {hashed} HAVING count(*) > 1"
+            # Rows without a hash are no duplicates: a unique index takes as many as there are.
+            f" FROM {self.table.quoted} WHERE {hashed} IS NOT NULL GROUP BY {hashed} HAVING count(*) > 1"
         )
         return [row[0] for row in self.cursor.fetchall()]
 

@@ -93,9 +93,9 @@ class Session:
         self._connection = connection
 
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """The rows of a statement."""
+        """The rows of a statement. Without values a % in it is no placeholder."""
         with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(sql, values or None)
             return [dict(row) for row in cursor.fetchall()]
 
     def execute(self, sql: str) -> None:

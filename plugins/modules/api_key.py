@@ -234,7 +234,7 @@ EXAMPLES = r"""
     state: listed
     url: "{{ api_keys_url }}"
     prefix: shop
-    scanner_rules: "{{ playbook_dir }}/.gitleaks.toml"
+    scanner_rules: "{{ playbook_dir }}/gitleaks-api-keys.toml"
   register: api_keys
 
 - name: Take over keys that were made elsewhere

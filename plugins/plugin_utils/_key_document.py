@@ -16,7 +16,7 @@ from typing import Any
 Entry = dict[str, Any]
 Document = dict[str, Any]
 # What only a key that is not committed yet has.
-_STAGING = ("hash", "pepper_version", "staged", "replaces", "old_row")
+_STAGING = ("hash", "pepper_version", "staged", "replaces", "old_row", "table")
 
 
 def pending_of(document: Mapping[str, Any]) -> dict[str, Entry]:

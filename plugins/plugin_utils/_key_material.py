@@ -30,6 +30,8 @@ Entry = dict[str, Any]
 SALT = 0
 SHORTEST = 32
 WORD = r"\b"
+# By it a file of rules is known as ours.
+RULES_TITLE = "API keys"
 _ENTRY_FIELDS = ("key", "hash", "name", "tenant", "scopes", "expires", "environment", "pepper_version")
 
 
@@ -49,6 +51,10 @@ class Hasher:
         if salt:
             self._peppers[SALT] = salt.encode()
         self.newest = max(self._peppers, default=None)
+
+    def hashes(self, key: str) -> list[str]:
+        """The key under every version that is given."""
+        return [peppered(pepper, key) for pepper in self._peppers.values()]
 
     @property
     def scheme(self) -> str:
@@ -153,13 +159,19 @@ def imported(
         made_for = ours.environment if ours else str(entry.get("environment") or "")
         if environment in PRODUCTION:
             _refuse_for_production(key, made_for, environment, named)
-        version = entry.get("pepper_version")
-        version = hasher.version(None if version is None else int(version))
+        version = _checked_version(entry.get("pepper_version"), hasher, named)
+        if not (key or entry.get("hash")):
+            raise PlatformError(f"{named} has neither `key` nor `hash`", "Give one. Nothing was changed.")
         scopes = entry.get("scopes") or []
+        if not isinstance(scopes, str) and any(" " in str(one) for one in scopes):
+            raise PlatformError(f"A scope of {named} has a blank in it", "A scope is one word. Nothing was changed.")
+        hashed = hasher.hash(key, version) if key else _checked_hash(str(entry["hash"]), named)
         found.append(
             {
+                # A key that was hashed under an older pepper is there already, and may have been revoked since.
+                "hashes": hasher.hashes(key) if key else [hashed],
                 "key_id": ours.id if ours else _new_id(random),
-                "hash": hasher.hash(key, version) if key else _checked_hash(str(entry["hash"]), named),
+                "hash": hashed,
                 "prefix": f"{ours.prefix}_{ours.environment}" if ours else "",
                 "last4": key[-LAST:],
                 "pepper_version": version,
@@ -191,6 +203,12 @@ def _refuse_for_production(key: str, made_for: str, environment: str, named: str
         )
 
 
+def _checked_version(version: Any, hasher: Hasher, named: str) -> int:
+    if version is not None and not str(version).isdecimal():
+        raise PlatformError(f"The `pepper_version` of {named} is no number", "It is one of those in `peppers`, or 0.")
+    return hasher.version(None if version is None else int(version))
+
+
 def _checked_hash(text: str, named: str) -> str:
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
         raise PlatformError(f"The hash of {named} is no HMAC-SHA256 in hex", "It has 64 digits.")
@@ -212,7 +230,9 @@ def scanner_rules(prefix: str) -> str:
         f"#   Secret format:  {found.removeprefix(WORD).removesuffix(WORD)}\n"
         "#   Before secret:  \\A|[^0-9A-Za-z_]\n"
         "#   After secret:   \\z|[^0-9A-Za-z_]\n"
-        'title = "API keys"\n\n'
+        f'title = "{RULES_TITLE}"\n\n'
+        # Without it gitleaks knows this one rule only.
+        "[extend]\nuseDefault = true\n\n"
         f'[[rules]]\nid = "{prefix}-api-key"\ndescription = "API key of {prefix}"\n'
         f"regex = '''{found}'''\nkeywords = [\"{prefix}_\"]\n"
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from email.message import EmailMessage
 from email.utils import make_msgid
 from functools import partial
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -75,7 +76,7 @@ def _tried(what: str, job: Callable[[], None], pause: Callable[[float], None]) -
             return ""
         except HTTPError as error:
             reason = f"HTTP {error.code}"
-        except (URLError, OSError, smtplib.SMTPException, ValueError) as error:
+        except (URLError, OSError, HTTPException, smtplib.SMTPException, ValueError) as error:
             reason = type(getattr(error, "reason", error)).__name__
         if wait is not None:
             pause(wait)

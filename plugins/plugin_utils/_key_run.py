@@ -9,11 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.module_utils._api_key_format import check_names
 from ansible_collections.lastro.platform.plugins.module_utils._api_key_host import COMMIT_WITHIN_SECONDS
 from ansible_collections.lastro.platform.plugins.module_utils._api_key_options import seconds_of
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.plugin_utils import _key_material as material
-from ansible_collections.lastro.platform.plugins.plugin_utils._key_document import Entry, keys_of, pending_of
+from ansible_collections.lastro.platform.plugins.plugin_utils._key_document import (
+    Entry,
+    keys_of,
+    label_of,
+    pending_of,
+)
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_notices import message_of
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_sinks import Sink
 
@@ -53,6 +59,7 @@ class KeyRun:
         self._tell = tell
         self.check = check
         self.place = ""
+        self.table: str | None = None
         self.hasher = material.Hasher(params["peppers"], params["salt"])
         self.result: dict[str, Any] = {
             "changed": False,
@@ -73,7 +80,9 @@ class KeyRun:
             self.hasher.version(None)
         if makes:
             # A name that no key can have is refused before anything is looked at.
-            material.issue([{}], self.params["prefix"], self.params["environment"], self.hasher, self.random, 0)
+            check_names(self.params["prefix"], self.params["environment"])
+        if self.state == "imported" and self.params["environment"]:
+            check_names(self.params["prefix"] or "any", self.params["environment"])
         looked = self.look()
         if self.state in ("present", "rotated", "imported"):
             self.hasher.refuse_missing(looked["peppers"])
@@ -106,11 +115,15 @@ class KeyRun:
             looked = self.host("look", request)
         elif looked["schema"]:
             self.result["changed"] = True
-        self.place = looked["place"]
+        self.place, self.table = looked["place"], looked.get("table")
         self.result["peppers"] = looked["peppers"]
         self.result["notices"] += looked["notices"]
-        if self.sink:
-            self.settle(pending, looked)
+        # Several tables may share a sink, and a standby may not have seen yet what was committed.
+        if self.sink and self.state != "listed":
+            self.settle(
+                {name: entry for name, entry in pending.items() if entry.get("table") in (None, looked.get("table"))},
+                looked,
+            )
         return looked
 
     def settle(self, pending: Mapping[str, Entry], looked: Mapping[str, Any]) -> None:
@@ -182,6 +195,8 @@ class KeyRun:
         entries = material.issue(
             wanted, self.params["prefix"], self.params["environment"], self.hasher, self.random, now
         )
+        for entry in entries:
+            entry["table"] = self.table
         self.seconds["generate"] += time.perf_counter() - began
         ids = [entry["id"] for entry in entries]
         try:
@@ -218,12 +233,18 @@ class KeyRun:
             self._discard([new for _old, new in lost])
             return
         try:
-            self._sink("finish", won, (), [new for _old, new in lost])
+            self._sink("finish", won, self._dead(won), [new for _old, new in lost])
         except PlatformError as error:
             raise PlatformError(
                 f"The keys are in the database, and the sink was not finished: {error}",
                 "It has them as pending. Run again when it is back: that finishes it.",
             ) from error
+
+    def _dead(self, won: list[Entry]) -> set[str]:
+        """Keys of the sink whose place those that were issued anew take: consumers look for them by name, and no good one had it."""
+        labels = {label_of(entry) for entry in won if not entry.get("replaces")}
+        held = keys_of(self._sink("read")).items() if labels else ()
+        return {entry["ref"] for label, entry in held if label in labels and entry.get("ref")}
 
     def _shown(self, old: Mapping[str, Any], entry: Entry, row: str, ends: Mapping[str, Any]) -> dict[str, Any]:
         new = material.for_database(entry)
@@ -244,9 +265,16 @@ class KeyRun:
         ended = set(self.host("apply", {"rows": [key["row"] for key in due]})["rows"])
         self.result["keys"] = [key for key in due if key["row"] in ended]
         self.result["lost"] = [key["id"] for key in due if key["row"] not in ended]
-        if self.sink:
-            self._sink("finish", [], {self.ref(key["id"], key["row"]) for key in self.result["keys"]})
+        # They do not work any more, whatever becomes of the sink.
         self._tell_of(self.state, self.result["keys"])
+        if self.sink:
+            try:
+                self._sink("finish", [], {self.ref(key["id"], key["row"]) for key in self.result["keys"]})
+            except PlatformError as error:
+                raise PlatformError(
+                    f"The keys are revoked, and the sink still has them: {error}",
+                    "Remove them there when it is back; a key that is issued by the same name takes their place.",
+                ) from error
 
     def _pruned(self, looked: Mapping[str, Any]) -> None:
         self.result["keys"] = looked["due"]
@@ -257,8 +285,9 @@ class KeyRun:
 
     def _imported(self, looked: Mapping[str, Any]) -> None:
         keys = material.imported(self._entries(), self.params["environment"] or "", self.hasher, self.random)
-        known = self.host("look", {"hashes": [key["hash"] for key in keys]})["known"] if keys else {}
-        new = [key for key in {key["hash"]: key for key in keys}.values() if key["hash"] not in known]
+        hashes = [each for key in keys for each in key["hashes"]]
+        known = self.host("look", {"hashes": hashes})["known"] if keys else {}
+        new = [key for key in {key["hash"]: key for key in keys}.values() if known.keys().isdisjoint(key.pop("hashes"))]
         self.result["changed"] |= bool(new)
         if new and not self.check:
             won = self.host("apply", {"keys": new, "looked": looked["now"]})["won"]

@@ -10,6 +10,7 @@ import ssl
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,12 @@ class KvSink(Sink):
         super().__init__(pause)
         self.address = str(options["address"] or "").rstrip("/")
         self.mount, self.path = options["mount"], options["path"]
-        url = urlsplit(self.address)
-        if url.scheme not in ("https", "http") or not url.hostname:
+        try:
+            url = urlsplit(self.address)
+            known = url.scheme in ("https", "http") and url.hostname and url.port != 0
+        except ValueError:
+            known = False
+        if not known:
             raise PlatformError("The sink's `address` is no URL", "Write it as https://bao.example.com:8200.")
         if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
             raise PlatformError(f"The sink {self.address} would get token and keys unencrypted", "Use https.")
@@ -113,7 +118,7 @@ class KvSink(Sink):
                 return response.status, _json(response.read())
         except HTTPError as error:
             return error.code, _json(error.read())
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise PlatformError(
                 f"The sink {self.address} does not answer: {reason}",
@@ -178,8 +183,10 @@ class AwsSink(Sink):
         found = self._ask("get_secret_value", missing=None, SecretId=self.path)
         if found is None:
             return {"keys": {}, "pending": {}}, None
-        document = _json(str(found.get("SecretString", "")).encode())
-        if not all(isinstance(document.setdefault(part, {}), dict) for part in ("keys", "pending")):
+        text = str(found.get("SecretString", ""))
+        document = _json(text.encode())
+        foreign = "SecretBinary" in found or (text.strip() and not document and text.strip() != "{}")
+        if foreign or not all(isinstance(document.setdefault(part, {}), dict) for part in ("keys", "pending")):
             raise PlatformError(f"The secret {self.path} holds something else", "Name another one.")
         return document, found["VersionId"]
 
