@@ -8,6 +8,8 @@ Such a function gets the check and the seconds it may take, and returns the answ
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +21,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks_base impor
     Absent,
     Spec,
     Wrong,
+    refused,
     require_url,
     short,
 )
@@ -194,9 +197,24 @@ def _prepare(given: Spec) -> dict[str, Any]:
             f"It takes {', '.join(sorted(keys))}.",
         )
     spec = {key: default if given.get(key) is None else given[key] for key, default in keys.items()}
+    _refuse_unusable(spec)
     if spec["type"] in RULES:
         RULES[spec["type"]](spec)
     return spec
+
+
+def _refuse_unusable(spec: Spec) -> None:
+    """What templating may have left empty, or what no check can mean."""
+    empty = [key for key, value in spec.items() if value is REQUIRED or (key == "argv" and not value)]
+    if empty:
+        raise refused(spec, f"{', '.join(empty)} is empty", "Give it a value.")
+    if not 0 < spec["timeout_seconds"] < math.inf:
+        raise refused(spec, f"it cannot take {spec['timeout_seconds']} s", "Give more than 0 for timeout_seconds.")
+    for pattern in (spec.get("stdout_matches"), *(one.get("matches") for one in spec.get("json") or ())):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise refused(spec, f"{pattern!r} is no regular expression: {error}", "Correct it.") from error
 
 
 def required() -> list[tuple[str, str, list[str]]]:

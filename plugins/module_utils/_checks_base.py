@@ -63,6 +63,8 @@ def require_url(spec: Spec) -> None:
     try:
         url = urlsplit(spec["url"])
         good = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+        # What cannot stand in a request would be shown by the error of it, with a token in the query.
+        good = good and not url.fragment and all(" " < sign != "\x7f" for sign in spec["url"])
     except ValueError:
         good = False
     if not good:
@@ -71,6 +73,13 @@ def require_url(spec: Spec) -> None:
             "the url is not one this gate can ask",
             "Give http://host[:port]/path or https://…; credentials go into secret_headers.",
         )
+
+
+def require_endpoint(spec: Spec) -> None:
+    """A URL to which paths are added."""
+    require_url(spec)
+    if urlsplit(spec["url"]).query:
+        raise refused(spec, "the url has a query", "Give the address alone, as https://host.example.org:8443.")
 
 
 def require_not_negative(spec: Spec, *keys: str) -> None:
@@ -135,6 +144,8 @@ def _body(reply: http.client.HTTPResponse, most: int, ends: float) -> bytes:
         found += piece
         if time.monotonic() > ends:
             raise Wrong("the answer did not end in time", f"{reply.status} {found.decode(errors='replace')}")
+    if len(found) < most and reply.length:
+        raise Wrong("the answer ended too early", f"{reply.status} {found.decode(errors='replace')}")
     return found
 
 
@@ -145,7 +156,10 @@ def left_of(seconds: float, began: float) -> float:
 
 def tls_context(verify: bool, ca: str | None) -> ssl.SSLContext:
     pem = ca is not None and ca.lstrip().startswith("-----BEGIN")
-    context = ssl.create_default_context(cafile=None if pem else ca, cadata=ca if pem else None)
+    try:
+        context = ssl.create_default_context(cafile=None if pem else ca, cadata=ca if pem else None)
+    except OSError as error:
+        raise Wrong(f"the CA {'in the check' if pem else ca} cannot be read: {error.strerror or error}") from error
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

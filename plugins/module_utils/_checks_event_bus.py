@@ -23,7 +23,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks_base impor
 # A page of metrics may be long, and one that is cut could hide a series.
 PAGE_BYTES = 16 * 1024 * 1024
 _NAME = r"[a-zA-Z_:][\w:]*"
-_SERIES = re.compile(rf'({_NAME})(\{{(?:[^"}}]|"(?:[^"\\]|\\.)*")*\}})?\s+(\S+)(?:\s+-?\d+)?\s*')
+_SERIES = re.compile(rf'({_NAME})(\{{(?:[^"}}]|"(?:[^"\\]|\\.)*")*\}})?\s+(\S+)(?:\s+-?[\d.]+)?(?:\s+#.*)?')
 
 
 @dataclass
@@ -77,12 +77,18 @@ def probe_event_bus(spec: Spec, seconds: float, growth: Growth) -> str:
 def values_of(page: str, metric: str) -> dict[str, float]:
     """The series of a metric on a page in Prometheus' text format; what is no number is refused."""
     found = {}
-    for line in page.splitlines():
-        if line.startswith(metric) and (series := _SERIES.fullmatch(line)) and series[1] == metric:
-            value = float(series[3])
-            if math.isnan(value):
-                raise Wrong(f"no data: {line} is no number")
-            found[f"{series[1]}{series[2] or ''}"] = value
+    for line in (line.strip(" \t\r") for line in page.split("\n")):
+        if not re.match(rf"{metric}[{{\s]", line):
+            continue
+        series = _SERIES.fullmatch(line)
+        try:
+            value = float(series[3]) if series else math.nan
+        except ValueError:
+            value = math.nan
+        if not series or math.isnan(value):
+            # Passed over, it could be the one that counts.
+            raise Wrong(f"no data: {line} is no number")
+        found[f"{series[1]}{series[2] or ''}"] = value
     if not found:
         raise Wrong(f"no data: there is no metric {metric}")
     return found

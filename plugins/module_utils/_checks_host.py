@@ -38,7 +38,13 @@ def probe_command(spec: Spec, seconds: float) -> str:
     """A program, without a shell and without standard input."""
     try:
         done = subprocess.run(
-            spec["argv"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+            spec["argv"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
         )
     except (FileNotFoundError, PermissionError) as error:
         raise Absent(f"{spec['argv'][0]} cannot be run: {error.strerror}") from error

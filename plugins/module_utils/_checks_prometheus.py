@@ -17,8 +17,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks_base impor
     ask,
     own_headers,
     refused,
+    require_endpoint,
     require_not_negative,
-    require_url,
 )
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -40,7 +40,7 @@ _RANGE = re.compile(r"\]\s*((offset|@)\s*\S+\s*){0,2}$")
 
 
 def require_prometheus(spec: Spec) -> None:
-    require_url(spec)
+    require_endpoint(spec)
     if spec["operator"] not in OPERATORS:
         raise refused(spec, f"there is no operator {spec['operator']}", f"It is one of {' '.join(OPERATORS)}.")
     if not math.isfinite(spec["threshold"]):
@@ -111,7 +111,9 @@ def instant(spec: Spec, query: str, seconds: float) -> list[Series]:
 
 def require_compare(spec: Spec) -> None:
     """Only whole names and selectors go into the query that is made of them."""
-    require_url(spec)
+    require_endpoint(spec)
+    if spec["new"] == spec["old"]:
+        raise refused(spec, "new and old are the same", "Give the selectors of two releases.")
     for key in ("new", "old"):
         if not SELECTORS.fullmatch(spec[key]):
             raise refused(spec, f"{key} is no list of label selectors", 'Write it without braces, as colour="green".')

@@ -18,13 +18,13 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks_base impor
     left_of,
     own_headers,
     refused,
+    require_endpoint,
     require_not_negative,
-    require_url,
 )
 
 
 def require_rabbitmq(spec: Spec) -> None:
-    require_url(spec)
+    require_endpoint(spec)
     require_not_negative(spec, "length_max", "consumers_min")
     if (spec["user"] is None) != (spec["password"] is None):
         raise refused(spec, "user and password belong together", "Give both or neither.")
@@ -39,6 +39,9 @@ def probe_rabbitmq(spec: Spec, seconds: float) -> str:
     if reply.status == 503:
         raise Wrong(f"an alarm is on: {reply.decoded().get('reason', '')}", str(reply))
     _require_200(reply)
+    said = reply.decoded()
+    if not isinstance(said, dict) or said.get("status") != "ok":
+        raise Wrong("this is not the management API of a RabbitMQ", str(reply))
     if spec["queue"] is None:
         return "no alarms"
     where = f"{quote(spec['vhost'], safe='')}/{quote(spec['queue'], safe='')}"
@@ -68,9 +71,13 @@ def judge(spec: Spec, queue: dict[str, Any]) -> str:
 def _ask(spec: Spec, path: str, seconds: float) -> Reply:
     headers = own_headers(spec)
     if spec["user"] is not None:
-        login = base64.b64encode(f"{spec['user']}:{spec['password']}".encode()).decode()
-        headers["Authorization"] = f"Basic {login}"
+        headers["Authorization"] = f"Basic {basic(spec)}"
     return ask(spec, f"{spec['url'].rstrip('/')}/api/{path}", seconds, headers)
+
+
+def basic(spec: Spec) -> str:
+    """The login as the request carries it. A server may send it back."""
+    return base64.b64encode(f"{spec['user']}:{spec['password']}".encode()).decode()
 
 
 def _require_200(reply: Reply) -> None:

@@ -60,6 +60,8 @@ def probe_queue(spec: Spec, seconds: float) -> str:
             answer, late, oldest = f"{length} entries", 0, 0.0
         else:
             length, ages = _jobs_of_rq(stream, spec["queue"])
+            if spec["late_seconds"] is not None and length and not ages:
+                raise Wrong(f"no data: none of the first of {length} jobs says since when it waits")
             late = sum(age > spec["late_seconds"] for age in ages) if spec["late_seconds"] is not None else 0
             oldest = max(ages, default=0.0)
             answer = f"{length} jobs wait" + (f", the oldest for {oldest:.0f} s" if ages else "")

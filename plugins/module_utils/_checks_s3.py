@@ -17,7 +17,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks_base impor
     Wrong,
     ask,
     refused,
-    require_url,
+    require_endpoint,
 )
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -30,9 +30,7 @@ _MEANING = {
 
 
 def require_s3(spec: Spec) -> None:
-    require_url(spec)
-    if urlsplit(spec["url"]).query:
-        raise refused(spec, "the url has a query", "Give the endpoint alone, as https://s3.example.org.")
+    require_endpoint(spec)
     if not re.fullmatch(r"[\w.-]+", spec["bucket"], re.ASCII):
         raise refused(spec, f"there can be no bucket {spec['bucket']!r}", "Use letters, digits, dots and hyphens.")
 

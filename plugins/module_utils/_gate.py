@@ -94,7 +94,7 @@ class Patience:
     tolerance: int = 0
 
     def __post_init__(self) -> None:
-        if self.consecutive < 1 or self.interval_seconds <= 0 or self.timeout_seconds < 0:
+        if self.consecutive < 1 or not (0 < self.interval_seconds < math.inf and 0 <= self.timeout_seconds < math.inf):
             raise PlatformError(
                 "The gate cannot count like this",
                 "consecutive is at least 1, interval_seconds more than 0, timeout_seconds at least 0.",
@@ -151,10 +151,21 @@ def _stay(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    """Go on measuring until the time is over, with a last round at its end; stop at the first check that breaks."""
+    """Go on measuring until the time is over, with a last round at its end; stop at the first check that breaks.
+
+    What is bad when the time is over has to become good within the rounds that are forgiven.
+    """
     opened = clock()
-    while clock() < opened + patience.hold_for_seconds and all(streak.holds for streak in streaks):
+    more = patience.tolerance + 1
+    while all(streak.holds for streak in streaks):
+        if clock() >= opened + patience.hold_for_seconds:
+            if not more or not any(streak.breach for streak in streaks):
+                break
+            more -= 1
         sleep(patience.interval_seconds)
         readings = measure(math.inf)
         for streak, reading in zip(streaks, readings, strict=True):
             streak.endure(reading, clock() - opened)
+    for streak in streaks:
+        if streak.breach and streak.holds:
+            streak.broke_after_seconds = clock() - opened

@@ -254,6 +254,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._checks import (
 )
 from ansible_collections.lastro.platform.plugins.module_utils._checks_options import OPTIONS
 from ansible_collections.lastro.platform.plugins.module_utils._checks_postgres import psycopg2_missing
+from ansible_collections.lastro.platform.plugins.module_utils._checks_rabbitmq import basic
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._gate import Patience, Reading, Streak, watch
 from ansible_collections.lastro.platform.plugins.module_utils._gate_report import (
@@ -295,6 +296,7 @@ def main() -> None:
     # A server may send back what is behind `Bearer` alone.
     tokens = (str(value).split() for spec in specs for value in spec.get("secret_headers", {}).values())
     module.no_log_values.update(word for words in tokens for word in words if len(word) >= 8)
+    module.no_log_values.update(basic(spec) for spec in specs if spec["type"] == "rabbitmq" and spec["password"])
     started = datetime.now(UTC)
     probes = [probe_of(spec, given["engine_socket"]) for spec in specs]
     hide = partial(masked, secrets=frozenset(module.no_log_values))

@@ -114,7 +114,8 @@ def test_result_tells_the_last_reading() -> None:
 
 
 @pytest.mark.parametrize(
-    ("consecutive", "interval", "timeout"), [(0, 1, 1), (1, 0, 1), (1, 1, -1), (4, 1, 2.5), (2, 10, 9)]
+    ("consecutive", "interval", "timeout"),
+    [(0, 1, 1), (1, 0, 1), (1, 1, -1), (4, 1, 2.5), (2, 10, 9), (1, 1, math.nan), (1, math.nan, 1)],
 )
 def test_impossible_patience_is_refused(consecutive: int, interval: float, timeout: float) -> None:
     with pytest.raises(PlatformError):
@@ -141,8 +142,11 @@ def test_impossible_patience_is_refused(consecutive: int, interval: float, timeo
         (["+-+-+-+-+"], 8, 1, [True], [(8, 4, 1)], None),
         (["+-+++", "++-++"], 4, 1, [True, True], [(4, 1, 1), (4, 1, 1)], None),
         (["+-+++", "++--+"], 4, 1, [True, False], [(3, 1, 1), (3, 2, 2)], 3),
-        # A breach that is not over when the time is, and short enough, is forgiven.
-        (["+++-"], 3, 1, [True], [(3, 1, 1)], None),
+        # A breach that is not over when the time is gets the rounds that are forgiven to end, and not one more.
+        (["+++-+"], 3, 1, [True], [(4, 1, 1)], None),
+        (["+++-"], 3, 1, [False], [(4, 2, 2)], 4),
+        # Checks that take turns do not go on for ever.
+        (["+++-+-+-+", "++++-+-+-"], 3, 1, [False, True], [(5, 2, 1), (5, 1, 1)], 5),
         # What is not there is no better than what is bad.
         (["++0"], 5, 0, [False], [(2, 1, 1)], 2),
     ],
