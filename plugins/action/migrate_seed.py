@@ -121,7 +121,7 @@ class Rehearsals:
     """Downgrades that ran before, outside prod: a line of JSON each, in a file on the controller."""
 
     def __init__(self, path: Any, environment: str) -> None:
-        self.path = Path(str(path)) if path else None
+        self.path = Path(str(path)).expanduser() if path else None
         self.environment = environment
 
     def missing(self, digest: str) -> str:

@@ -48,7 +48,8 @@ def plan(options: dict[str, Any]) -> dict[str, Any]:
         return answer
     target = options.get("revision") or heads[0]
     try:
-        found = list(script.iterate_revisions(target, current or "base"))
+        # As `upgrade` itself: branches on which the database never was belong to the way to a merge.
+        found = list(script.iterate_revisions(target, current or "base", implicit_base=True))
     except CommandError as error:
         return {**answer, "error": failure(error)}
     answer["pending"] = [described(options, revision) for revision in reversed(found)]
@@ -80,12 +81,21 @@ def downgrade(options: dict[str, Any]) -> dict[str, Any]:
         return moved(options, "downgrade", options["revision"])
     config, script = scripts(options)
     current = sorted(current_heads(config, script))
-    steps = []
-    for revision in script.iterate_revisions(current, options["revision"]):
-        down = revision.down_revision
-        sql, error = offline(options, "downgrade", f"{revision.revision}:{down if isinstance(down, str) else 'base'}")
+    steps, left = [], set(current)
+    for revision in script.iterate_revisions(current, options["revision"], select_for_downgrade=True):
+        downs = parents(revision)
+        sql, error = "", ""
+        if len(downs) < 2:
+            sql, error = offline(options, "downgrade", f"{revision.revision}:{downs[0] if downs else 'base'}")
         steps.append({"id": revision.revision, "message": message_of(revision), "sql": sql, "error": error})
-    return {"current": current, "steps": steps}
+        left = (left | set(downs)) - {step["id"] for step in steps}
+    return {"current": current, "heads": sorted(left), "steps": steps}
+
+
+def parents(revision: Any) -> list[str]:
+    """What a revision follows on: nothing the first one, several a merge."""
+    down = revision.down_revision
+    return [down] if isinstance(down, str) else list(down or ())
 
 
 def drift(options: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +132,18 @@ def moved(options: dict[str, Any], direction: str, target: str) -> dict[str, Any
 
 def described(options: dict[str, Any], revision: Any) -> dict[str, Any]:
     """A pending revision, its SQL (None where it can't be had offline), and what it says of itself."""
-    down = revision.down_revision
+    downs = parents(revision)
     sql, error = "", ""
     # A merge changes nothing but where the database stands.
-    if down is None or isinstance(down, str):
-        sql, error = offline(options, "upgrade", f"{down or 'base'}:{revision.revision}")
+    if len(downs) < 2:
+        step = f"{downs[0] if downs else 'base'}:{revision.revision}"
+        sql, error = offline(options, "upgrade", step)
+        # A random value or a time in it: nobody could say later that it is the plan that was looked at.
+        if not error and offline(options, "upgrade", step)[0] != sql:
+            error = "its SQL is another one each time that it is made"
     return {
         "id": revision.revision,
-        "down": [down] if isinstance(down, str) else list(down or ()),
+        "down": downs,
         "message": message_of(revision),
         "sql": None if error else sql,
         "sql_error": error,

@@ -26,7 +26,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool impo
     Stopped,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._migration_record import Record
-from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import Server, Session
+from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import (
+    DriverError,
+    Server,
+    Session,
+)
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 from ansible_collections.lastro.platform.plugins.module_utils._seed_files import Seed, load
 from ansible_collections.lastro.platform.plugins.module_utils._seed_sync import Counts, Sync, fence
@@ -72,6 +76,8 @@ class MigrateSeed:
         self.pause = pause
         self.tool: Alembic | Commands = self._tool()
         self.seeds = [load(entry["file"], entry, entry.get("name") or "") for entry in params["seeds"]]
+        if twice := sorted({seed.name for seed in self.seeds if [one.name for one in self.seeds].count(seed.name) > 1}):
+            raise PlatformError(f"Several seeds have the name {', '.join(twice)}", "Give each a `name` of its own.")
         self.record = Record(params["record"])
         self.report = Report()
 
@@ -86,6 +92,9 @@ class MigrateSeed:
     def plan(self, try_seeds: bool) -> dict[str, Any]:
         """What a run would do now. Nothing is changed and no lock is taken; seeds are tried in a transaction that is given up."""
         fence(self.seeds, self.params["environment"])
+        if not try_seeds:
+            # Only check mode may look while another run works.
+            self.program.wait_for_others(self.params["timeout_seconds"])
         with self.server.connect() as session:
             guard.require_writable(session.query)
             empty = guard.is_empty(session.query)
@@ -214,6 +223,12 @@ class MigrateSeed:
             moved = replace(moved, before=first.before)
             if not moved.locked or self.report.attempts > self.params["retries"]:
                 return moved
+            if plan.known and not self.back:
+                # What came through stays, and the rest of the plan is still that plan.
+                done = _applied(plan, moved)
+                rest = tuple(entry for entry in plan.pending if entry["id"] not in done)
+                plan = replace(plan, current=moved.after, pending=rest)
+                self.report.after = list(moved.after)
             self._say(f"waited too long for a lock, attempt {self.report.attempts} of {self.params['retries'] + 1}")
             # Not all at the same moment again, where several wait for the same table.
             self.pause(random.uniform(*RETRY_SECONDS))  # no secret depends on it  # nosec B311
@@ -306,7 +321,13 @@ class MigrateSeed:
 
     def _verify(self, session: Session) -> None:
         for check in self.params["verify"]:
-            rows = session.query(check["query"])
+            try:
+                rows = session.query(check["query"])
+            except DriverError as error:
+                raise PlatformError(
+                    f"{check['name']} could not be asked: {' '.join(str(error).split())}",
+                    f"Correct its query `{check['query']}`. The migration and the seeds stay.",
+                ) from error
             found = "" if not rows else str(next(iter(rows[0].values())))
             if found != str(check["expected"]):
                 raise PlatformError(

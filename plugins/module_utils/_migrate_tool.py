@@ -157,7 +157,7 @@ class Alembic:
             }
             for step in answer["steps"]
         ]
-        return Plan(tuple(answer["current"]), () if revision == "base" else (revision,), tuple(steps))
+        return Plan(tuple(answer["current"]), tuple(answer["heads"]), tuple(steps))
 
     @staticmethod
     def _moved(answer: Mapping[str, Any]) -> Moved:

@@ -60,7 +60,7 @@ def is_empty(query: Query) -> bool:
     """Whether nobody has made a table here: a first migration then has nobody in its way, and nothing to lose."""
     (row,) = query(
         "SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        "  WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'"
+        "  WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'"
         "    AND c.relname <> 'alembic_version'"
         "    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')) AS empty"
     )
@@ -124,7 +124,8 @@ SELECT a.pid, a.usename::text AS name, a.application_name::text AS application, 
   JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm')
   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-   AND a.xact_start < now() - make_interval(secs => %s)
+   -- Autovacuum has no user, and gives way.
+   AND a.usesysid IS NOT NULL AND a.xact_start < now() - make_interval(secs => %s)
  GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start, a.query_start ORDER BY a.xact_start LIMIT 5
 """
 
@@ -186,12 +187,12 @@ def leftovers(query: Query) -> Leftovers:
     """Indexes that queries do not use, and constraints that were never tried on the rows there are."""
     indexes = query(
         "SELECT i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-        "  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%%'"
+        "  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%'"
         " WHERE NOT i.indisvalid AND c.relkind <> 'I' ORDER BY 1"
     )
     constraints = query(
         "SELECT c.conrelid::regclass::text || '.' || c.conname AS name FROM pg_constraint c"
-        "  JOIN pg_namespace n ON n.oid = c.connamespace AND n.nspname NOT LIKE 'pg\\_%%'"
+        "  JOIN pg_namespace n ON n.oid = c.connamespace AND n.nspname NOT LIKE 'pg\\_%'"
         " WHERE NOT c.convalidated ORDER BY 1"
     )
     return Leftovers(tuple(row["name"] for row in indexes), tuple(row["name"] for row in constraints))

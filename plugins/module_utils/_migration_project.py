@@ -27,7 +27,12 @@ def program(params: Mapping[str, Any], engine: Engine, check: bool) -> Iterator[
     if not params["project"]:
         yield Local(params["directory"], params["environment_variables"])
         return
-    spec = params["compose"]["services"][params["service"]]
+    services = params["compose"].get("services") or {}
+    if params["service"] not in services:
+        raise PlatformError(
+            f"The Compose file has no service {params['service']}", f"It has {', '.join(sorted(services)) or 'none'}."
+        )
+    spec = services[params["service"]]
     with tempfile.TemporaryDirectory(prefix="lastro-migrate-") as elsewhere:
         given = {**params, "directory": elsewhere} if check else dict(params)
         stack = {**given, "state": "present", "directories": [], "hold": [], "wait_timeout": 0, "remove_volumes": False}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
 
 # What the compiler of applications puts before a command whose secrets are exported from files: sh -c SCRIPT lastro-env.
 EXPORTING = "lastro-env"
-OVERRIDE = "oneoff.yaml"
 LAST_LINES = 40
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30
+# Between making a container and starting it there are moments; this long only a killed run leaves it so.
+ABANDONED_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -47,28 +49,16 @@ class Local:
 
     def __init__(self, directory: str, environment: Mapping[str, str]) -> None:
         self.directory = directory
-        self.environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **{name: str(value) for name, value in environment.items()}}
 
     def run(self, command: Sequence[str], text: str, seconds: float) -> Done:
         """Run it without a shell; `text` is its standard input."""
         try:
-            done = subprocess.run(
-                list(command),
-                cwd=self.directory,
-                env=self.environment,
-                input=text,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            return Done(-1, _text(error.stdout), _text(error.stderr), timed_out=True)
+            return _run(command, text, seconds, self.environment, self.directory)
         except OSError as error:
             raise PlatformError(
                 f"{command[0]} can't be run in {self.directory}: {error.strerror}", "Correct the command."
             ) from error
-        return Done(done.returncode, done.stdout, done.stderr)
 
     def wait_for_others(self, seconds: float) -> None:
         """A program that a killed run left behind can't be told from any other: the lock in the database keeps it apart."""
@@ -83,32 +73,27 @@ class Container:
         self.directory = StackDirectory(directory)
         self.service = service
         self.spec = spec
-        self.name = f"{project}-{service}-run"
 
     def run(self, command: Sequence[str], text: str, seconds: float) -> Done:
         """Run it in a container that is gone afterwards; `text` is its standard input."""
+        # Of its own: a run that looks while another one works must not stand in its way, nor take its place.
+        mark = secrets.token_hex(4)
+        name, file = f"{self.project}-{self.service}-run-{mark}", f"oneoff-{mark}.yaml"
         run = {"entrypoint": _escaped(entrypoint(self.spec, command)), "command": [], "pull_policy": "never"}
         override = {"services": {self.service: run}}
-        self.directory.write(ManagedFile(OVERRIDE, json.dumps(override).encode(), 0o600, 0, 0))
+        self.directory.write(ManagedFile(file, json.dumps(override).encode(), 0o600, 0, 0))
         place = self.directory.path
-        files = ["--file", os.path.join(place, COMPOSE), "--file", os.path.join(place, OVERRIDE)]
+        files = ["--file", os.path.join(place, COMPOSE), "--file", os.path.join(place, file)]
         program = [_compose_cli.binary(), "--project-name", self.project, "--project-directory", place, *files]
         program += ["--env-file", "/dev/null", "--ansi", "never", "--progress", "quiet"]
-        program += ["run", "--rm", "--no-TTY", "--no-deps", "--name", self.name, self.service]
+        program += ["run", "--rm", "--no-TTY", "--no-deps", "--name", name, self.service]
         try:
-            done = subprocess.run(
-                program,
-                env=_compose_cli.environment(),
-                input=text,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            self._stop()
-            return Done(-1, _text(error.stdout), _text(error.stderr), timed_out=True)
-        return Done(done.returncode, done.stdout, done.stderr)
+            done = _run(program, text, seconds, _compose_cli.environment(), None)
+        finally:
+            self.directory.remove(file)
+        if done.timed_out:
+            self._stop(name)
+        return done
 
     def wait_for_others(self, seconds: float) -> None:
         """Wait for what a killed run left running: broken off in the middle it would help nobody."""
@@ -122,18 +107,22 @@ class Container:
             time.sleep(POLL_SECONDS)
 
     def _running(self) -> list[str]:
-        labels = {f"{PROJECT.replace('.', '__')}": self.project}
-        found = self.engine.containers(**labels)
-        return [
-            c["Names"][0].lstrip("/")
-            for c in found
-            if c["State"] == "running" and c["Names"][0].lstrip("/") == self.name
-        ]
+        """One-off containers of this service. What a run that was killed made and never started is removed."""
+        running = []
+        for found in self.engine.containers(**{PROJECT.replace(".", "__"): self.project}):
+            name = found["Names"][0].lstrip("/")
+            if not name.startswith(f"{self.project}-{self.service}-run-"):
+                continue
+            if found["State"] == "running":
+                running.append(name)
+            elif time.time() - found["Created"] > ABANDONED_SECONDS:
+                self.engine.delete(f"/containers/{name}", force="true")
+        return running
 
-    def _stop(self) -> None:
+    def _stop(self, name: str) -> None:
         patient = Engine(self.engine.path, timeout=STOP_SECONDS + 30)
-        if patient.find(f"/containers/{self.name}/json"):
-            patient.post(f"/containers/{self.name}/stop?t={STOP_SECONDS}")
+        if patient.find(f"/containers/{name}/json"):
+            patient.post(f"/containers/{name}/stop?t={STOP_SECONDS}")
 
 
 def entrypoint(spec: Mapping[str, Any], command: Sequence[str]) -> list[str]:
@@ -141,6 +130,27 @@ def entrypoint(spec: Mapping[str, Any], command: Sequence[str]) -> list[str]:
     given = list(spec.get("entrypoint") or [])
     exporting = given[:4] if len(given) > 3 and given[3] == EXPORTING else []
     return [*exporting, *command]
+
+
+def _run(
+    command: Sequence[str], text: str, seconds: float, environment: Mapping[str, str], directory: str | None
+) -> Done:
+    """A program with `text` on its standard input; one that takes longer than `seconds` is ended."""
+    try:
+        done = subprocess.run(
+            list(command),
+            cwd=directory,
+            env=environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return Done(-1, _text(error.stdout), _text(error.stderr), timed_out=True)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def _escaped(words: Sequence[str]) -> list[str]:

@@ -70,7 +70,7 @@ class Seed:
 def load(path: str, given: Mapping[str, Any], name: str = "") -> Seed:
     """A seed file. What describes it stands in the file (YAML, JSON) or in `given`; both only where they agree."""
     name = name or os.path.basename(path)
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = os.path.splitext(path)[1].lower()
     readers = {".yml": _structured, ".yaml": _structured, ".json": _structured, ".csv": _table}
     if suffix not in readers:
         raise PlatformError(f"{name} is no seed file", f"Its name ends with one of {', '.join(sorted(readers))}.")

@@ -23,6 +23,19 @@ COMPOSE = "compose.yaml"
 _NEW = ".new"
 PLACE_SPEC: dict[str, Any] = {"path": {"type": "str", "required": True}, "owner": {"type": "str", "default": "0:0"}}
 # The option `files` of a module; documented in plugins/doc_fragments/project_files.py.
+
+
+def secret_texts(files: Iterable[Mapping[str, Any]]) -> set[str]:
+    """What no output may show: secret files whole, and each of their lines.
+
+    Not the empty or blank content of check mode: hiding that would hide every letter.
+    """
+    contents = [entry["content"] for entry in files if entry["secret"]]
+    lines = (line.strip() for content in contents for line in (content, *content.splitlines()))
+    return {line for line in lines if len(line) >= SHORTEST_HIDDEN}
+
+
+SHORTEST_HIDDEN = 8
 FILES_SPEC: dict[str, Any] = {
     "type": "list",
     "elements": "dict",

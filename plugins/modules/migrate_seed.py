@@ -385,7 +385,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
     WrongPassword,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
-from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import (
+    FILES_SPEC,
+    SHORTEST_HIDDEN,
+    secret_texts,
+)
 
 # All of it stands in the URL.
 _LOGIN: dict[str, Any] = {
@@ -418,7 +422,7 @@ def main() -> None:
             "compose": {"type": "dict"},
             "files": FILES_SPEC,
             "service": text,
-            "environment_variables": {"type": "dict", "default": {}, "no_log": True},
+            "environment_variables": {"type": "dict", "default": {}, "no_log": False},
             "python": {"type": "list", "elements": "str", "default": ["python3"]},
             "alembic": {"type": "dict", "default": {}, "options": {"config": text, "section": text}},
             "migrate_command": words,
@@ -468,14 +472,15 @@ def main() -> None:
         required_if=[("state", "downgraded", ["revision"])],
         supports_check_mode=True,
     )
+    params = module.params
+    # What they hold is no part of a plan; shorter words would be hidden in the middle of others.
+    words_of = (str(value) for value in params["environment_variables"].values())
+    module.no_log_values.update(text for text in words_of if len(text) >= SHORTEST_HIDDEN)
+    module.no_log_values.update(secret_texts(params["files"]))
     if PSYCOPG2_ERROR:
         package = "python3-psycopg2"
         message = missing_required_lib("psycopg2", reason=f"in the distribution's package {package}")
         module.fail_json(msg=message, exception=PSYCOPG2_ERROR, missing_library=package)
-    params = module.params
-    module.no_log_values.update(
-        text for entry in params["files"] if entry["secret"] for text in (entry["content"].strip(),) if len(text) >= 8
-    )
     try:
         engine = Engine(params["engine"])
         server = Server({**_LOGIN, **params, "wait_timeout": 0}, time.monotonic, time.sleep)

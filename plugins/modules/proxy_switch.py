@@ -160,6 +160,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._colour import COL
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import secret_texts
 
 
 def main() -> None:
@@ -188,11 +189,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params["candidate"]
-    for entry in given["files"] if given else []:
-        if entry["secret"]:
-            lines = (line.strip() for line in entry["content"].splitlines())
-            # Not the empty or blank content of check mode: hiding that would hide every letter.
-            module.no_log_values.update(text for text in [entry["content"].strip(), *lines] if len(text) >= 8)
+    module.no_log_values.update(secret_texts(given["files"] if given else []))
     try:
         proxy = Proxy(module.params["directory"], time.monotonic, time.sleep)
         module.exit_json(**run(module.params, module.check_mode, proxy))

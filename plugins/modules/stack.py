@@ -164,7 +164,7 @@ import time
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
-from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC, PLACE_SPEC
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC, PLACE_SPEC, secret_texts
 from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
 
 
@@ -190,11 +190,7 @@ def main() -> None:
         required_if=[("state", "present", ["compose"])],
         supports_check_mode=True,
     )
-    for entry in module.params["files"]:
-        if entry["secret"]:
-            lines = (line.strip() for line in entry["content"].splitlines())
-            # Not the empty or blank content of check mode: hiding that would hide every letter.
-            module.no_log_values.update(text for text in [entry["content"].strip(), *lines] if len(text) >= 8)
+    module.no_log_values.update(secret_texts(module.params["files"]))
     started = time.monotonic()
     try:
         run = StackRun(module.params, Engine(module.params["engine"]), module.check_mode)

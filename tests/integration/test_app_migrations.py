@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -44,9 +45,10 @@ class Platform:
         self.world = world
         self.directory = directory
         # Where containers of all networks and this machine reach it.
-        gateway = docker(
-            "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
-        ).stdout.strip()
+        shown = docker("network", "inspect", "bridge", "--format", "{{json (index .IPAM.Config 0)}}").stdout
+        network = json.loads(shown)
+        # An Engine that was never started before does not name it yet.
+        gateway = network.get("Gateway") or str(next(ipaddress.ip_network(network["Subnet"]).hosts()))
         postgres = start_postgres(world, "published", "--publish", f"{gateway}::5432")
         eventually(lambda: accepts_connections(postgres), "ready", evidence=postgres.logs)
         self.address, _colon, port = docker("port", postgres.name, "5432").stdout.strip().rpartition(":")
