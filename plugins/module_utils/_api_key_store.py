@@ -142,7 +142,8 @@ class Store:
             return {}
         version = self.table.column("pepper_version")
         self.cursor.execute(
-            f"SELECT COALESCE({version}::text, '0'), count(*) FROM {self.table.quoted} WHERE {self.status} IN ('active', 'replaced') GROUP BY 1 ORDER BY 1"  # nosec B608
+            f"SELECT COALESCE({version}::text, '0'), count(*) FROM {self.table.quoted}"  # nosec B608
+            f" WHERE {self.status} IN ('active', 'replaced') GROUP BY 1 ORDER BY 1"
         )
         return dict(self.cursor.fetchall())
 
