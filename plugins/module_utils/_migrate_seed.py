@@ -32,7 +32,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
     Session,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
-from ansible_collections.lastro.platform.plugins.module_utils._seed_files import Seed, load
+from ansible_collections.lastro.platform.plugins.module_utils._seed_files import load
 from ansible_collections.lastro.platform.plugins.module_utils._seed_sync import Counts, Sync, fence
 
 RETRY_SECONDS = (1.0, 8.0)
@@ -79,6 +79,8 @@ class MigrateSeed:
         if twice := sorted({seed.name for seed in self.seeds if [one.name for one in self.seeds].count(seed.name) > 1}):
             raise PlatformError(f"Several seeds have the name {', '.join(twice)}", "Give each a `name` of its own.")
         self.record = Record(params["record"])
+        # Until it is gone, each run is refused for it.
+        self.left = self.record.left()
         self.report = Report()
 
     def _tool(self) -> Alembic | Commands:
@@ -98,6 +100,7 @@ class MigrateSeed:
         with self.server.connect() as session:
             guard.require_writable(session.query)
             empty = guard.is_empty(session.query)
+            unique = guard.unique_names(session.query)
         plan = self._plan()
         # Before the migration their tables may not exist.
         counts = self._seed(really=False) if try_seeds and not (plan.pending or plan.ahead or self.back) else {}
@@ -108,6 +111,7 @@ class MigrateSeed:
             "known": plan.known,
             "ahead": plan.ahead,
             "empty": empty,
+            "unique": sorted(name for name in unique if any(name in (entry["sql"] or "") for entry in plan.pending)),
             "digest": plan.digest,
             "drift": dict(plan.drift),
             "seeds": counts,
@@ -130,7 +134,7 @@ class MigrateSeed:
 
     def _keep(self, ok: bool) -> None:
         revisions = {*self.report.before, *self.report.applied, *self.report.after}
-        self.record.keep(ok, self.params["release"], revisions, self.report.after)
+        self.record.keep(ok, self.params["release"], revisions, self.report.after, self.left)
 
     def _run(self, planned: Mapping[str, Any]) -> dict[str, Any]:
         fence(self.seeds, self.params["environment"])
@@ -139,11 +143,13 @@ class MigrateSeed:
             guard.require_writable(session.query)
             plan = self._agreed(Plan.of(planned), waited)
             self.report.before = self.report.after = list(plan.current)
+            before = guard.leftovers(session.query)
             if plan.pending:
-                self._migrate(session, plan)
+                self._migrate(session, plan, before)
             if plan.ahead:
                 self.report.notices.append(ahead_of(plan))
                 return {**asdict(self.report), "changed": False}
+            self._require_clean(session, before)
             if not self.back:
                 with self._timed("seed"):
                     self.report.seeds = self._seed(really=True)
@@ -182,15 +188,19 @@ class MigrateSeed:
             self.report.seconds["waited"] = round(waited, 2)
             yield waited >= guard.LOCK_POLL_SECONDS
 
-    def _migrate(self, session: Session, plan: Plan) -> None:
+    def _migrate(self, session: Session, plan: Plan, before: guard.Leftovers) -> None:
         guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
-        before = guard.leftovers(session.query)
         self.report.restore_point = guard.restore_point(session.query, self.params["restore_point"])
         point = self.report.restore_point
         self._say(f"begins after {point['name'] or 'the place'} {point['lsn']} of the write-ahead log")
         if self.report.restore_point["why_no_name"]:
             self.report.notices.append(
                 f"There is no named restore point ({self.report.restore_point['why_no_name']}); the migration began after {self.report.restore_point['lsn']}."
+            )
+        if without := guard.without_timeouts(session.query):
+            self.report.notices.append(
+                f"The login {self.server.settings['user']} has no {' and no '.join(without)}: a migration that waits keeps everybody"
+                " else waiting. Set it with ALTER ROLE."
             )
         with (
             self._timed("migrate"),
@@ -204,6 +214,9 @@ class MigrateSeed:
         self.report.after = list(moved.after)
         self.report.applied = _undone(plan, moved) if self.back else _applied(plan, moved)
         if moved.error:
+            # CREATE INDEX CONCURRENTLY IF NOT EXISTS passes over what it left the first time.
+            with suppress(DriverError):  # what went wrong first is told
+                self._note_left(before, guard.leftovers(session.query))
             raise self._failed(plan, moved)
         wanted = sorted(plan.heads) if self.back else [str(plan.pending[-1]["id"])]
         if plan.known and sorted(moved.after) != wanted:
@@ -211,7 +224,17 @@ class MigrateSeed:
                 f"The migration ended at {', '.join(moved.after) or 'no revision'}, and should have at {', '.join(wanted) or 'none'}",
                 "See the application's env.py.",
             )
-        self.report.notices += guard.require_clean(before, guard.leftovers(session.query), self.params["not_valid"])
+
+    def _require_clean(self, session: Session, before: guard.Leftovers) -> None:
+        """Also where nothing was pending: the run that left something was refused for it, and this one has not mended it."""
+        after = guard.leftovers(session.query)
+        guard.require_clean(self._note_left(before, after))
+        self.report.notices += guard.told(after)
+
+    def _note_left(self, before: guard.Leftovers, after: guard.Leftovers) -> guard.Leftovers:
+        left = guard.left_by(before, after, self.left, self.params["not_valid"])
+        self.left = [*left.invalid_indexes, *left.not_valid]
+        return left
 
     def _upgrade(self, session: Session, plan: Plan) -> Moved:
         """Once, and again after a wait where it only waited too long for a lock."""
@@ -262,14 +285,20 @@ class MigrateSeed:
         where = f"The database stands at {', '.join(moved.after) or 'no revision'}." if plan.known else ""
         statement = f" in `{' '.join(error['statement'].split())[:300]}`" if error["statement"] else ""
         attempts = f" after {self.report.attempts} attempts" if self.report.attempts > 1 else ""
-        done = f" {', '.join(self.report.applied)} had been applied." if self.report.applied else ""
+        done = (
+            f" {', '.join(self.report.applied)} had been {'undone' if self.back else 'applied'}."
+            if self.report.applied
+            else ""
+        )
         cure = (
             "Somebody else uses the table: find who (pg_stat_activity), then run again."
             if moved.locked
             else "Correct the migration, then run again."
         )
+        left = f" It left behind, invalid or NOT VALID: {', '.join(self.left)}." if self.left else ""
+        what = "The downgrade failed" if self.back else "The migration failed"
         return PlatformError(
-            f"The migration failed{attempts}: {error['type']}: {error['text']}{statement}. {where}{done}", cure
+            f"{what}{attempts}: {error['type']}: {error['text']}{statement}. {where}{done}{left}", cure
         )
 
     # seeds -----------------------------------------------------------------------------------------------------------
@@ -281,24 +310,12 @@ class MigrateSeed:
         counts: dict[str, Counts] = {}
         with self.server.connect() as session, session.work(keep=really) as cursor:
             cursor.execute("SET LOCAL statement_timeout = %s", (int(self.params["timeout_seconds"] * 1000),))
-            sync = Sync(cursor)
-            for seed in self.seeds:
-                counts[seed.name] = self._one(sync, seed)
-                self._say(f"{seed.name}: {counts[seed.name]}")
+            for name, one in Sync(cursor).apply(self.seeds):
+                counts[name] = one
+                self._say(f"{name}: {one}")
         if really:
             self.report.changed = self.report.changed or any(one.changed for one in counts.values())
         return {name: asdict(one) for name, one in counts.items()}
-
-    @staticmethod
-    def _one(sync: Sync, seed: Seed) -> Counts:
-        try:
-            return sync.apply(seed)
-        except PlatformError:
-            raise
-        except Exception as error:
-            raise PlatformError(
-                f"{seed.name}: {' '.join(str(error).split())}", "No seed was changed. Correct it, then run again."
-            ) from error
 
     def _seed_by_command(self) -> None:
         command: Sequence[str] = self.params["seed_command"]

@@ -198,22 +198,50 @@ def leftovers(query: Query) -> Leftovers:
     return Leftovers(tuple(row["name"] for row in indexes), tuple(row["name"] for row in constraints))
 
 
-def require_clean(before: Leftovers, after: Leftovers, declared: Iterable[str]) -> list[str]:
-    """Refuse what the migration left; notices for what was there before."""
-    new_indexes = sorted(set(after.invalid_indexes) - set(before.invalid_indexes))
-    if new_indexes:
+def left_by(before: Leftovers, after: Leftovers, earlier: Iterable[str], declared: Iterable[str]) -> Leftovers:
+    """What this migration left, and what `earlier` ones left that is still there."""
+    others = (set(before.invalid_indexes) | set(before.not_valid)) - set(earlier)
+    return Leftovers(
+        tuple(name for name in after.invalid_indexes if name not in others),
+        tuple(name for name in after.not_valid if name not in others | set(declared)),
+    )
+
+
+def require_clean(left: Leftovers) -> None:
+    """Refuse what migrations left."""
+    if left.invalid_indexes:
         raise PlatformError(
-            f"The migration left invalid indexes: {', '.join(new_indexes)}",
+            f"The migration left invalid indexes: {', '.join(left.invalid_indexes)}",
             "They slow writes and serve no query. Drop them (`DROP INDEX CONCURRENTLY`), find why they failed (often duplicate rows), then run again.",
         )
-    new_constraints = sorted(set(after.not_valid) - set(before.not_valid) - set(declared))
-    if new_constraints:
+    if left.not_valid:
         raise PlatformError(
-            f"The migration left constraints NOT VALID: {', '.join(new_constraints)}",
+            f"The migration left constraints NOT VALID: {', '.join(left.not_valid)}",
             "Validate them (`ALTER TABLE … VALIDATE CONSTRAINT`) in a migration, or name them in `not_valid` while that has to wait.",
         )
-    notices = [f"The index {name} is invalid since before this run." for name in sorted(set(after.invalid_indexes))]
-    return notices + [f"The constraint {name} is NOT VALID." for name in sorted(set(after.not_valid))]
+
+
+def told(left: Leftovers) -> list[str]:
+    """What others left, or what was declared, in words."""
+    notices = [f"The index {name} is invalid since before this run." for name in left.invalid_indexes]
+    return notices + [f"The constraint {name} is NOT VALID." for name in left.not_valid]
+
+
+def unique_names(query: Query) -> frozenset[str]:
+    """The unique indexes of the database, which upserts may rely on; a constraint has the name of its index."""
+    rows = query(
+        "SELECT c.relname::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        "  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%' WHERE i.indisunique"
+    )
+    return frozenset(row["name"] for row in rows)
+
+
+def without_timeouts(query: Query) -> list[str]:
+    """Those of lock_timeout and statement_timeout that do not stand on the login: a migration would wait for ever, and others for it."""
+    rows = query(
+        "SELECT name FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') AND reset_val = '0' ORDER BY name"
+    )
+    return [row["name"] for row in rows]
 
 
 class Waits:

@@ -40,7 +40,13 @@ class Record:
         """The revisions at which runs found or left the database."""
         return frozenset(self.read().get("reached", ()))
 
-    def keep(self, ok: bool, release: str, revisions: Iterable[str], current: Iterable[str]) -> None:
+    def left(self) -> list[str]:
+        """Invalid indexes and constraints NOT VALID that runs were refused for."""
+        return [str(name) for name in self.read().get("left", ())]
+
+    def keep(
+        self, ok: bool, release: str, revisions: Iterable[str], current: Iterable[str], left: Iterable[str] = ()
+    ) -> None:
         """Note how a run ended. What went wrong is not in here: its words may hold what nobody should read."""
         if not self.path:
             return
@@ -52,6 +58,7 @@ class Record:
             # A run that failed before it looked knows nothing newer.
             "current": list(current) or before.get("current", []),
             "reached": sorted({*before.get("reached", []), *revisions}),
+            "left": list(left),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

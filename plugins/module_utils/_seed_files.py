@@ -228,13 +228,3 @@ def _as_text(value: Any) -> str | None:
 
 def _copy_line(row: Sequence[str | None]) -> str:
     return "\t".join("\\N" if value is None else value.translate(_ESCAPES) for value in row) + "\n"
-
-
-def repeated(seed: Seed) -> Iterator[tuple[int, int]]:
-    """(line of the first, line of the next) of rows with the same key, where the rows are at hand."""
-    places = [seed.columns.index(column) for column in seed.key] if seed.rows else []
-    seen: dict[tuple[str | None, ...], int] = {}
-    for row, line in zip(seed.rows, seed.lines, strict=True):
-        first = seen.setdefault(tuple(row[place] for place in places), line)
-        if first != line:
-            yield first, line

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,13 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_plan imp
 from ansible_collections.lastro.platform.plugins.module_utils._seed_files import Seed
 
 # Names in SQL are quoted by `ident` and values go by COPY, so what bandit suspects below (B608) is meant.
-STAGE = "pg_temp.lastro_seed"
 RECORD = "lastro_record"
 _SHOWN = 5
+# Types without an equality of their own, and what is compared instead.
+_COMPARED_AS = {
+    "json": "jsonb",
+    **dict.fromkeys(("xml", "point", "line", "lseg", "box", "path", "polygon", "circle"), "text"),
+}
 
 
 @dataclass
@@ -34,22 +39,62 @@ class Counts:
         return bool(self.inserted or self.updated or self.removed)
 
 
+@dataclass(frozen=True)
+class _Staged:
+    """A file whose rows are in a temporary table."""
+
+    seed: Seed
+    # Both quoted.
+    table: str
+    stage: str
+    # Of each column, the type that stands in for its own where rows are compared.
+    compared_as: dict[str, str]
+
+    @property
+    def same_key(self) -> str:
+        return " AND ".join(f"t.{ident(column)} = s.{ident(column)}" for column in self.seed.key)
+
+    def compared(self, alias: str, columns: Iterable[str]) -> str:
+        return ", ".join(
+            f"{alias}.{ident(column)}" + (f"::{self.compared_as[column]}" if column in self.compared_as else "")
+            for column in columns
+        )
+
+
 class Sync:
     """Works inside a transaction of the caller, on psycopg2's cursor."""
 
     def __init__(self, cursor: Any) -> None:
         self.cursor = cursor
 
-    def apply(self, seed: Seed) -> Counts:
-        """Rows in, rows that differ updated, rows no longer listed removed where asked for."""
+    def apply(self, seeds: Sequence[Seed]) -> Iterator[tuple[str, Counts]]:
+        """Bring all files in; yields the name of each and its counts when it is in.
+
+        Rows no longer listed go first, from the last file to the first: a file may refer to those before it.
+        """
+        staged = []
+        for number, seed in enumerate(seeds):
+            with _named(seed):
+                staged.append(self._staged(seed, number))
+        _require_lone_removals(staged)
+        removed = {}
+        for one in reversed(staged):
+            with _named(one.seed):
+                removed[one.seed.name] = self._remove(one) if one.seed.remove_missing else 0
+        for one in staged:
+            with _named(one.seed):
+                counts = self._merge(one)
+                self.cursor.execute(f"DROP TABLE {one.stage}")
+            counts.removed = removed[one.seed.name]
+            yield one.seed.name, counts
+
+    def _staged(self, seed: Seed, number: int) -> _Staged:
         table = self._table(seed)
-        self._check_columns(seed, table)
-        self._stage(seed, table)
-        self._check_keys(seed)
-        counts = self._merge(seed, table)
-        # For the next file; after an error the whole transaction goes.
-        self.cursor.execute(f"DROP TABLE {STAGE}")
-        return counts
+        compared_as = self._check_columns(seed, table)
+        staged = _Staged(seed, table, f"pg_temp.lastro_seed_{number}", compared_as)
+        self._stage(staged)
+        self._check_keys(staged)
+        return staged
 
     def _table(self, seed: Seed) -> str:
         """The table, quoted; refused where there is none, or none that may be written."""
@@ -66,12 +111,14 @@ class Sync:
             )
         return table
 
-    def _check_columns(self, seed: Seed, table: str) -> None:
+    def _check_columns(self, seed: Seed, table: str) -> dict[str, str]:
+        """Refuse columns that are not there; of those that have no equality, what to compare them as."""
         self.cursor.execute(
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            "SELECT attname::text, atttypid::regtype::text FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
             (table,),
         )
-        known = {row[0] for row in self.cursor.fetchall()}
+        known = dict(self.cursor.fetchall())
         unknown = [column for column in seed.columns if column not in known]
         if unknown:
             line = seed.line_of(1) if seed.rows else 1
@@ -85,31 +132,37 @@ class Sync:
                 f"{seed.name}: {', '.join(seed.key)} is not unique in {seed.table}",
                 "Name the columns of its primary key or of a unique constraint as `key`; without one two runs at once could both insert a row.",
             )
+        return {column: _COMPARED_AS[kind] for column, kind in known.items() if kind in _COMPARED_AS}
 
-    def _stage(self, seed: Seed, table: str) -> None:
+    def _stage(self, staged: _Staged) -> None:
+        seed = staged.seed
         columns = ", ".join(ident(column) for column in seed.columns)
+        name = staged.stage.removeprefix("pg_temp.")
         self.cursor.execute(
-            f"CREATE TEMPORARY TABLE lastro_seed ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"  # nosec B608
+            f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {staged.table} WITH NO DATA"  # nosec B608
         )
-        self.cursor.execute(f"ALTER TABLE {STAGE} ADD COLUMN {RECORD} bigint GENERATED ALWAYS AS IDENTITY")
+        self.cursor.execute(f"ALTER TABLE {staged.stage} ADD COLUMN {RECORD} bigint GENERATED ALWAYS AS IDENTITY")
         with seed.text() as text:
             try:
-                self.cursor.copy_expert(f"COPY {STAGE} ({columns}) FROM STDIN WITH ({seed.copy_options()})", text)
+                self.cursor.copy_expert(
+                    f"COPY {staged.stage} ({columns}) FROM STDIN WITH ({seed.copy_options()})", text
+                )
             except Exception as error:
                 raise _explained(seed, error) from error
-        self.cursor.execute(f"ANALYZE {STAGE}")
+        self.cursor.execute(f"ANALYZE {staged.stage}")
 
-    def _check_keys(self, seed: Seed) -> None:
+    def _check_keys(self, staged: _Staged) -> None:
+        seed, stage = staged.seed, staged.stage
         key = ", ".join(ident(column) for column in seed.key)
         empty = " OR ".join(f"{ident(column)} IS NULL" for column in seed.key)
-        self.cursor.execute(f"SELECT {RECORD} FROM {STAGE} WHERE {empty} ORDER BY {RECORD} LIMIT 1")  # nosec B608
+        self.cursor.execute(f"SELECT {RECORD} FROM {stage} WHERE {empty} ORDER BY {RECORD} LIMIT 1")  # nosec B608
         found = self.cursor.fetchone()
         if found:
             raise PlatformError(
                 f"{seed.name}:{seed.line_of(found[0])}: the key is NULL", "Give each row its natural key."
             )
         self.cursor.execute(
-            f"SELECT array_agg({RECORD} ORDER BY {RECORD}) FROM {STAGE}"  # nosec B608
+            f"SELECT array_agg({RECORD} ORDER BY {RECORD}) FROM {stage}"  # nosec B608
             f" GROUP BY {key} HAVING count(*) > 1 ORDER BY min({RECORD}) LIMIT {_SHOWN}"
         )
         repeated = [row[0] for row in self.cursor.fetchall()]
@@ -119,31 +172,56 @@ class Sync:
                 f"{seed.name}:{second}: the same {', '.join(seed.key)} as in line {first}", "Keep one of the rows."
             )
 
-    def _merge(self, seed: Seed, table: str) -> Counts:
+    def _remove(self, staged: _Staged) -> int:
+        self.cursor.execute(
+            f"DELETE FROM {staged.table} t WHERE NOT EXISTS (SELECT FROM {staged.stage} s WHERE {staged.same_key})"  # nosec B608
+        )
+        return int(self.cursor.rowcount)
+
+    def _merge(self, staged: _Staged) -> Counts:
+        seed, table, stage = staged.seed, staged.table, staged.stage
         quoted = [ident(column) for column in seed.columns]
-        others = [ident(column) for column in seed.columns if column not in seed.key]
-        same = " AND ".join(f"t.{ident(column)} = s.{ident(column)}" for column in seed.key)
+        others = [column for column in seed.columns if column not in seed.key]
         counts = Counts()
-        if seed.remove_missing:
-            self.cursor.execute(
-                f"DELETE FROM {table} t WHERE NOT EXISTS (SELECT FROM {STAGE} s WHERE {same})"  # nosec B608
-            )
-            counts.removed = self.cursor.rowcount
         if others:
-            left, right = (", ".join(f"{alias}.{column}" for column in others) for alias in ("t", "s"))
+            written = ", ".join(f"{ident(column)} = s.{ident(column)}" for column in others)
             self.cursor.execute(
-                f"UPDATE {table} t SET {', '.join(f'{column} = s.{column}' for column in others)} FROM {STAGE} s"  # nosec B608
-                f" WHERE {same} AND ROW({left}) IS DISTINCT FROM ROW({right})"
+                f"UPDATE {table} t SET {written} FROM {stage} s WHERE {staged.same_key}"  # nosec B608
+                f" AND ROW({staged.compared('t', others)}) IS DISTINCT FROM ROW({staged.compared('s', others)})"
             )
             counts.updated = self.cursor.rowcount
         self.cursor.execute(
-            f"INSERT INTO {table} ({', '.join(quoted)}) SELECT {', '.join(f's.{column}' for column in quoted)} FROM {STAGE} s"  # nosec B608
-            f" WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same}) ORDER BY s.{RECORD}"
+            f"INSERT INTO {table} ({', '.join(quoted)}) SELECT {', '.join(f's.{column}' for column in quoted)} FROM {stage} s"  # nosec B608
+            f" WHERE NOT EXISTS (SELECT FROM {table} t WHERE {staged.same_key}) ORDER BY s.{RECORD}"
         )
         counts.inserted = self.cursor.rowcount
-        self.cursor.execute(f"SELECT count(*) FROM {STAGE}")  # nosec B608
+        self.cursor.execute(f"SELECT count(*) FROM {stage}")  # nosec B608
         counts.unchanged = self.cursor.fetchone()[0] - counts.inserted - counts.updated
         return counts
+
+
+def _require_lone_removals(staged: Sequence[_Staged]) -> None:
+    """Refuse a file that would remove each time what another one brings in."""
+    for one in staged:
+        others = [other.seed.name for other in staged if other.table == one.table and other is not one]
+        if one.seed.remove_missing and others:
+            raise PlatformError(
+                f"{one.seed.name} would remove the rows of {', '.join(others)}: all are of {one.seed.table}",
+                "Leave `remove_missing` out, or put the rows into one file. No seed was changed.",
+            )
+
+
+@contextmanager
+def _named(seed: Seed) -> Iterator[None]:
+    """What the server says, with the file it is about."""
+    try:
+        yield
+    except PlatformError:
+        raise
+    except Exception as error:
+        raise PlatformError(
+            f"{seed.name}: {' '.join(str(error).split())}", "No seed was changed. Correct it, then run again."
+        ) from error
 
 
 _UNIQUE = """

@@ -124,12 +124,55 @@ def test_a_constraint_that_nobody_validated(project: AlembicProject) -> None:
     done = project.run()
     assert done["failed"]
     assert "left constraints NOT VALID: item.positive" in done["msg"]
-    # It is there now; the next run tells, and does not fail.
+    # It is there now, and nothing says that a run left it; the next one tells, and does not fail.
     assert "failed" not in project.run()
     project.add("ALTER TABLE item ADD CONSTRAINT named CHECK (name <> '') NOT VALID")
     done = project.run(not_valid=["item.named"])
     assert "failed" not in done, done["msg"]
     assert "The constraint item.named is NOT VALID." in done["notices"]
+
+
+def test_what_a_run_left_stops_the_next_ones_until_it_is_gone(project: AlembicProject) -> None:
+    project.sql("CREATE TABLE before (id int)")
+    project.sql("ALTER TABLE before ADD CHECK (id > 0) NOT VALID")
+    kept = {"record": str(project.directory / "record.json")}
+    project.add(TABLE)
+    project.add("ALTER TABLE item ADD CONSTRAINT positive CHECK (id > 0) NOT VALID")
+    for _again in range(2):
+        assert "left constraints NOT VALID: item.positive. " in project.run(**kept)["msg"]
+    project.sql("ALTER TABLE item VALIDATE CONSTRAINT positive")
+    done = project.run(**kept)
+    assert "failed" not in done, done["msg"]
+    assert "The constraint before.before_id_check is NOT VALID." in done["notices"]
+    assert "failed" not in project.run(**kept)
+
+
+def test_an_index_that_a_failed_run_left_is_not_passed_over(project: AlembicProject) -> None:
+    kept = {"record": str(project.directory / "record.json")}
+    project.add(TABLE)
+    project.add("INSERT INTO item VALUES (1, 'a'), (2, 'a')")
+    project.add(
+        "with op.get_context().autocommit_block():",
+        "    op.execute('CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON item (name)')",
+    )
+    assert "It left behind, invalid or NOT VALID: i." in project.run(**kept)["msg"]
+    project.sql("UPDATE item SET name = id")
+    # Now the statement does nothing, as there is an index of that name.
+    assert "left invalid indexes: i. " in project.run(**kept)["msg"]
+    project.sql("DROP INDEX i")
+    project.sql("CREATE UNIQUE INDEX i ON item (name)")
+    assert "failed" not in project.run(**kept)
+
+
+def test_a_login_without_timeouts_is_told(project: AlembicProject) -> None:
+    user = project.login["user"]
+    project.add(TABLE)
+    told = f"The login {user} has no "
+    assert not [notice for notice in project.run()["notices"] if notice.startswith(told)]
+    project.server.sql(f"ALTER ROLE {user} SET lock_timeout = 0")
+    project.add("ALTER TABLE item ADD COLUMN price int")
+    (notice,) = [notice for notice in project.run()["notices"] if notice.startswith(told)]
+    assert notice.startswith(f"{told}lock_timeout: a migration that waits")
 
 
 def test_an_old_transaction_stops_the_run_before_it_begins(project: AlembicProject) -> None:

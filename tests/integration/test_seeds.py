@@ -186,6 +186,39 @@ def test_queries_that_have_to_hold(project: AlembicProject) -> None:
     assert "two countries is 2, wanted 3" in done["msg"]
 
 
+def test_rows_that_others_refer_to_go_after_those(project: AlembicProject) -> None:
+    project.sql("CREATE TABLE city (name text PRIMARY KEY, country text REFERENCES country (code))")
+    places = seed(project, "countries.csv", "code,name\nde,Germany\nfr,France\n", table="country", key=["code"])
+    cities = seed(project, "cities.csv", "name,country\nBerlin,de\nParis,fr\n", table="city", key=["name"])
+    assert not run(project, seeds=[places, cities]).get("failed")
+    places = seed(project, "countries.csv", "code,name\nde,Germany\n", table="country", key=["code"])
+    cities = seed(project, "cities.csv", "name,country\nBerlin,de\n", table="city", key=["name"])
+    done = run(project, seeds=[{**places, "remove_missing": True}, {**cities, "remove_missing": True}])
+    assert {name: counts["removed"] for name, counts in done["seeds"].items()} == {"countries.csv": 1, "cities.csv": 1}
+
+
+def test_a_file_that_would_remove_the_rows_of_another(project: AlembicProject) -> None:
+    described = {"table": "country", "key": ["code"]}
+    west = seed(project, "west.csv", "code,name\nfr,France\n", **described)
+    east = seed(project, "east.csv", "code,name\nde,Germany\n", **described)
+    done = run(project, seeds=[west, {**east, "remove_missing": True}])
+    assert "east.csv would remove the rows of west.csv: all are of country. Leave `remove_missing` out" in done["msg"]
+    assert project.sql("SELECT count(*) FROM country") == [(0,)]
+    assert not run(project, seeds=[west, east]).get("failed")
+
+
+def test_types_that_know_no_equality(project: AlembicProject) -> None:
+    project.sql("CREATE TABLE place (id int PRIMARY KEY, facts json, spot point)")
+    rows = """id,facts,spot\n1,"{""a"": 1, ""b"": 2}","(1,2)"\n2,{},"(3,4)"\n"""
+    places = seed(project, "places.csv", rows, table="place", key=["id"])
+    assert run(project, seeds=[places])["seeds"]["places.csv"]["inserted"] == 2
+    # The same facts in another order are the same.
+    rows = """id,facts,spot\n1,"{""b"": 2, ""a"": 1}","(1,2)"\n2,{},"(3,5)"\n"""
+    places = seed(project, "places.csv", rows, table="place", key=["id"])
+    counts = run(project, seeds=[places])["seeds"]["places.csv"]
+    assert (counts["updated"], counts["unchanged"]) == (1, 1)
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=8)
 ROWS = st.dictionaries(TEXT, st.tuples(TEXT, st.none() | st.integers(-9, 9)), max_size=6)
 
@@ -212,9 +245,9 @@ def test_whatever_was_there_the_rows_are_those_of_the_file(
         for code, (name, area) in there.items():
             cursor.execute("INSERT INTO country (code, name, area) VALUES (%s, %s, %s)", (code, name, area))
         wanted = (len(listed.keys() - both), updated, len(both) - updated, len(gone))
-        assert counted(lambda: Sync(cursor).apply(seed)) == wanted
+        assert counted(lambda: dict(Sync(cursor).apply([seed]))[seed.name]) == wanted
         cursor.execute("SELECT code, name, area FROM country")
         after = {code: (name, area) for code, name, area in cursor.fetchall()}
         assert after == {code: row for code, row in {**there, **listed}.items() if code not in gone}
-        assert counted(lambda: Sync(cursor).apply(seed)) == (0, 0, len(listed), 0)
+        assert counted(lambda: dict(Sync(cursor).apply([seed]))[seed.name]) == (0, 0, len(listed), 0)
         cursor.execute("ROLLBACK")
