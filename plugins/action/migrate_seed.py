@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from ansible.utils.display import Display
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import ahead_of
+from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed_options import REQUIRED_BY, arguments
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import Plan
 from ansible_collections.lastro.platform.plugins.plugin_utils._background import BackgroundAction
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_classes import classify
@@ -46,12 +47,13 @@ class ActionModule(BackgroundAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        seeds = arguments.get("seeds") or []
+        # Read here, and sent as they were given: paths are the host's.
+        _valid, said = self.validate_argument_spec(arguments(), required_by=REQUIRED_BY)
+        seeds = said["seeds"]
         folder = self.work_folder() if seeds else None
         try:
-            arguments["seeds"] = [self._sent(seed, number, str(folder)) for number, seed in enumerate(seeds)]
-            done = self._work(arguments, task_vars)
+            sent = [self._sent(seed, number, str(folder)) for number, seed in enumerate(seeds)]
+            done = self._work({**self._task.args, "seeds": sent}, said, task_vars)
             for notice in done.get("notices", []):
                 display.display(f"note: {notice}")
             return {**result, **done}
@@ -61,15 +63,20 @@ class ActionModule(BackgroundAction):
             if folder:
                 self._remove_tmp_path(folder, force=True)
 
-    def _work(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        planned: dict[str, Any] = self._execute_module(MODULE, {**arguments, "phase": "plan"}, task_vars=task_vars)
+    def _work(
+        self, sent: Mapping[str, Any], said: Mapping[str, Any], task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        back = said["state"] == "downgraded"
+        rehearsals = Rehearsals(said["rehearsals"], said["environment"])
+        if back:
+            require_for_downgrade(said)
+            rehearsals.require_folder()
+        planned: dict[str, Any] = self._execute_module(MODULE, {**sent, "phase": "plan"}, task_vars=task_vars)
         if planned.get("failed"):
             return planned
         if planned.get("unseen"):
             return {**planned, "notices": [f"Nothing can be said of migrations yet. {planned['unseen']}"]}
-        back = arguments.get("state") == "downgraded"
-        rehearsals = Rehearsals(arguments.get("rehearsals"), str(arguments.get("environment") or ""))
-        refused, told = refused_back(planned, rehearsals) if back else refused_and_waived(planned, arguments)
+        refused, told = refused_back(planned, rehearsals) if back else refused_and_waived(planned, said)
         shown = {**planned, "diff": difference(planned), "notices": told}
         if refused:
             message = "The pending migrations are refused. Nothing was changed.\n" + "\n".join(refused)
@@ -78,14 +85,14 @@ class ActionModule(BackgroundAction):
             what = "goes" if back else "pending"
             display.display(f"{what}: {entry['id']} {entry['message']} ({', '.join(entry['classes']) or 'nothing'})")
         # What seeds would change is only known by bringing them in; and a run without anything to do is a run of this release.
-        more = any(arguments.get(name) for name in ("seeds", "seed_command", "verify", "record"))
+        more = any(said[name] for name in ("seeds", "seed_command", "verify", "record"))
         if self._task.check_mode or not (planned["changed"] or more):
             return {
                 **shown,
                 "notices": [*told, *drift(planned), *([ahead_of(Plan.of(planned))] if planned["ahead"] else [])],
             }
-        run = {**arguments, "phase": "run", "planned": {name: planned[name] for name in PLANNED}}
-        done = self._ran(run, bool(planned["pending"] or arguments.get("seeds")), task_vars)
+        run = {**sent, "phase": "run", "planned": {name: planned[name] for name in PLANNED}}
+        done = self._ran(run, bool(planned["pending"] or said["seeds"]), task_vars)
         if back and not done.get("failed"):
             rehearsals.keep(planned)
         shown["diff"] = difference({**planned, "seeds": done.get("seeds", {})})
@@ -124,6 +131,11 @@ class Rehearsals:
         self.path = Path(str(path)).expanduser() if path else None
         self.environment = environment
 
+    def require_folder(self) -> None:
+        """Refuse a file that could not be written afterwards."""
+        if self.path and not self.path.parent.is_dir():
+            raise PlatformError(f"{self.path.parent} is no directory", "Correct `rehearsals`, or make the directory.")
+
     def missing(self, digest: str) -> str:
         """Why this downgrade must not run here; empty where it may."""
         if self.environment != PROD or digest in self._digests():
@@ -151,6 +163,13 @@ class Rehearsals:
             ) from error
 
 
+def require_for_downgrade(said: Mapping[str, Any]) -> None:
+    """Refuse to go back without knowing where to and where."""
+    for name, example in (("revision", "0004"), ("environment", "stage")):
+        if not said[name]:
+            raise PlatformError(f"A downgrade needs `{name}`", f"Give it, as `{name}: {example}`.")
+
+
 def refused_back(planned: dict[str, Any], rehearsals: Rehearsals) -> tuple[list[str], list[str]]:
     """Why the steps back must not run, and what is worth knowing of them."""
     refused, told = [], []
@@ -164,9 +183,9 @@ def refused_back(planned: dict[str, Any], rehearsals: Rehearsals) -> tuple[list[
     return [*refused, *([missing] if missing else [])], told
 
 
-def refused_and_waived(planned: dict[str, Any], arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def refused_and_waived(planned: dict[str, Any], said: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Why pending revisions must not run, and what is worth knowing of waivers."""
-    judgement = judged(planned, arguments)
+    judgement = judged(planned, said)
     if planned["empty"]:
         # Nobody waits for a lock here, no release before it reads anything, nothing can be lost.
         return [], [f"{len(judgement.refused)} findings do not count: the database has no table yet."] * bool(
@@ -175,24 +194,26 @@ def refused_and_waived(planned: dict[str, Any], arguments: Mapping[str, Any]) ->
     return [str(finding) for finding in judgement.refused], notices(judgement)
 
 
-def judged(planned: dict[str, Any], arguments: Mapping[str, Any]) -> Judgement:
+def judged(planned: dict[str, Any], said: Mapping[str, Any]) -> Judgement:
     """What the controller says of the plan; the classes of each revision are added to it."""
-    waivers = waivers_from(arguments.get("waivers") or [])
+    waivers = waivers_from(said["waivers"])
     revisions, findings = [], []
     for entry in planned["pending"]:
-        revision, found = _revision(entry, arguments)
+        revision, found = _revision(entry, said, planned["unique"])
         entry["classes"] = sorted(revision.kinds)
         revisions.append(revision)
         findings += found
-    return judge(revisions, str(arguments.get("policy") or "any"), findings, waivers)
+    return judge(revisions, said["policy"], findings, waivers)
 
 
-def _revision(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Revision, list[Finding]]:
-    statements = None if entry["sql"] is None else classify(entry["sql"])
+def _revision(
+    entry: Mapping[str, Any], said: Mapping[str, Any], unique: Collection[str]
+) -> tuple[Revision, list[Finding]]:
+    statements = None if entry["sql"] is None else classify(entry["sql"], unique)
     revision = Revision(str(entry["id"]), str(entry["message"]), statements, str(entry["class"]))
-    if not statements or str(arguments.get("lint", True)).lower() in ("false", "no", "off"):
+    if not statements or not said["lint"]:
         return revision, []
-    excluded = (*STYLE, *(arguments.get("lint_exclude") or []))
+    excluded = (*STYLE, *said["lint_exclude"])
     return revision, lint(
         revision.id,
         "\n".join(f"{statement.sql};" for statement in statements),

@@ -130,7 +130,7 @@ options:
         the same revisions and the same SQL.
     type: path
   environment:
-    description: The environment this is, for seeds that are for some only.
+    description: The environment this is, for seeds that are for some only. Required to go back, as C(prod) has a rule of its own.
     type: str
     default: ""
   seeds:
@@ -322,6 +322,27 @@ ahead:
   returned: success
   type: bool
   sample: false
+known:
+  description: Whether the tool says where the database is; of C(migrate_command) without C(status_command) nothing is known.
+  returned: success
+  type: bool
+  sample: true
+empty:
+  description: Whether nobody has made a table in the database yet, so that no finding counts.
+  returned: success
+  type: bool
+  sample: false
+unique:
+  description: The unique indexes of the database that the SQL names.
+  returned: success
+  type: list
+  elements: str
+  sample: [orders_number_key]
+digest:
+  description: Of the plan, by which the run knows it again.
+  returned: success
+  type: str
+  sample: 5f2c9e…
 unseen:
   description: Why check mode could not plan.
   returned: in check mode, with O(not_there_yet), when something is not there
@@ -333,6 +354,23 @@ applied:
   type: list
   elements: str
   sample: ["0005"]
+before:
+  description: Where the database was.
+  returned: when it ran
+  type: list
+  elements: str
+  sample: ["0004"]
+after:
+  description: Where the database is now.
+  returned: when it ran
+  type: list
+  elements: str
+  sample: ["0005"]
+attempts:
+  description: How often the migration was tried; more than once where it waited too long for a lock.
+  returned: when it ran
+  type: int
+  sample: 1
 restore_point:
   description: Name and place of the point before the migration. The name is empty where the server allows none, and why.
   returned: when something was pending
@@ -343,6 +381,11 @@ seeds:
   returned: success
   type: dict
   sample: {countries.csv: {inserted: 1, updated: 0, unchanged: 248, removed: 0}}
+seed_command:
+  description: The last line that the application's seeds printed.
+  returned: when it ran
+  type: str
+  sample: '{"changed": false}'
 verified:
   description: The names of the queries that answered as wanted.
   returned: when it ran
@@ -374,6 +417,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import MigrateSeed
+from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed_options import REQUIRED_BY, arguments
 from ansible_collections.lastro.platform.plugins.module_utils._migration_project import NotThereYet, program
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import (
@@ -385,11 +429,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
     WrongPassword,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
-from ansible_collections.lastro.platform.plugins.module_utils._stack_files import (
-    FILES_SPEC,
-    SHORTEST_HIDDEN,
-    secret_texts,
-)
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import SHORTEST_HIDDEN, secret_texts
 
 # All of it stands in the URL.
 _LOGIN: dict[str, Any] = {
@@ -404,74 +444,7 @@ LATER = (NotThereYet, Unreachable, WrongPassword, NoSuch)
 
 def main() -> None:
     """Module entry point."""
-    text, words = {"type": "str"}, {"type": "list", "elements": "str", "default": []}
-    seed = {"file": {"type": "path", "required": True}, "name": text, "table": text, "remove_missing": {"type": "bool"}}
-    seed |= {name: {"type": "list", "elements": "str", "no_log": False} for name in ("key", "environments")}
-    module = UnloggedModule(
-        argument_spec={
-            "url": {"type": "str", "required": True, "no_log": True},
-            "hostaddr": text,
-            "ca": text,
-            "sslmode": {
-                "type": "str",
-                "default": "prefer",
-                "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-            },
-            "project": text,
-            "directory": {"type": "path", "required": True},
-            "compose": {"type": "dict"},
-            "files": FILES_SPEC,
-            "service": text,
-            "environment_variables": {"type": "dict", "default": {}, "no_log": False},
-            "python": {"type": "list", "elements": "str", "default": ["python3"]},
-            "alembic": {"type": "dict", "default": {}, "options": {"config": text, "section": text}},
-            "migrate_command": words,
-            "status_command": words,
-            "seed_command": words,
-            "state": {"type": "str", "default": "upgraded", "choices": ["upgraded", "downgraded"]},
-            "revision": {"type": "str", "default": ""},
-            "release": {"type": "str", "default": ""},
-            "record": {"type": "path"},
-            "known_revisions": words,
-            "not_there_yet": {"type": "bool", "default": False},
-            "rehearsals": {"type": "path"},
-            "environment": {"type": "str", "default": ""},
-            "seeds": {"type": "list", "elements": "dict", "default": [], "options": seed},
-            "verify": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {name: {"type": "str", "required": True} for name in ("name", "query", "expected")},
-            },
-            "policy": {"type": "str", "default": "any", "choices": ["any", "expand_contract", "expand_only"]},
-            "lint": {"type": "bool", "default": True},
-            "lint_exclude": words,
-            "waivers": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **{name: {"type": "str", "required": True} for name in ("revision", "rule", "reason")},
-                    "expires": {"type": "raw", "required": True},
-                },
-            },
-            "not_valid": words,
-            "drift": {"type": "bool", "default": True},
-            "restore_point": {"type": "str", "default": "before-migration"},
-            "lock_wait_seconds": {"type": "float", "default": 600},
-            "old_transaction_seconds": {"type": "float", "default": 30},
-            "retries": {"type": "int", "default": 3},
-            "timeout_seconds": {"type": "float", "default": 3600},
-            "connect_timeout": {"type": "int", "default": 5},
-            "phase": {"type": "str", "choices": ["plan", "run"], "default": "plan"},
-            "planned": {"type": "dict", "default": {}},
-            "progress": {"type": "path"},
-            "engine": {"type": "path", "default": "/var/run/docker.sock"},
-        },
-        required_by={"project": ("compose", "service")},
-        required_if=[("state", "downgraded", ["revision"])],
-        supports_check_mode=True,
-    )
+    module = UnloggedModule(argument_spec=arguments(), required_by=REQUIRED_BY, supports_check_mode=True)
     params = module.params
     # What they hold is no part of a plan; shorter words would be hidden in the middle of others.
     words_of = (str(value) for value in params["environment_variables"].values())
@@ -504,7 +477,7 @@ def main() -> None:
 def unseen(why: str) -> dict[str, Any]:
     """What check mode says where a deploy would make first what a plan needs."""
     plan = {"current": [], "heads": [], "pending": [], "known": False, "ahead": False, "empty": False, "digest": ""}
-    return {**plan, "drift": {}, "seeds": {}, "unseen": why, "changed": True}
+    return {**plan, "unique": [], "drift": {}, "seeds": {}, "unseen": why, "changed": True}
 
 
 if __name__ == "__main__":

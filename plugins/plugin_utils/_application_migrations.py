@@ -14,7 +14,10 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._application impor
 from ansible_collections.lastro.platform.plugins.plugin_utils._colour_inputs import Inputs
 
 # What an environment may say of the migrations of one service.
-OPTIONS = ("policy", "lint", "lint_exclude", "waivers", "not_valid", "known_revisions", "seeds", "verify")
+OPTIONS = (
+    *("policy", "lint", "lint_exclude", "waivers", "not_valid", "known_revisions", "seeds", "verify", "drift"),
+    "old_transaction_seconds",
+)
 
 
 def migrations(application: Application, inputs: Inputs, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

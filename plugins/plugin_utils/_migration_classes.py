@@ -9,7 +9,7 @@ may write. `data` changes rows. `unknown` is code whose effect cannot be read fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class Statement:
 
 _REFUSES = "refuses rows that what serves may write"
 _READS = "what serves may use it"
+_OWNER = "takes the owner's rights from those who had them"
+_UPSERTS = "ON CONFLICT of what serves may rely on it"
 _CODE = "what it does cannot be read from the statement"
 
 # By the name of the statement's node: those whose class does not depend on what they say.
@@ -47,15 +49,14 @@ _SIMPLE: dict[str, Verdict] = {
     **dict.fromkeys(
         ("CreateSchemaStmt", "CreateEnumStmt", "CompositeTypeStmt", "CreateDomainStmt", "CreateRangeStmt"), (EXPAND, "")
     ),
-    **dict.fromkeys(
-        ("CreateExtensionStmt", "DefineStmt", "CreateStatsStmt", "AlterSeqStmt", "AlterOwnerStmt"), (EXPAND, "")
-    ),
+    **dict.fromkeys(("CreateExtensionStmt", "DefineStmt", "CreateStatsStmt"), (EXPAND, "")),
     **dict.fromkeys(
         ("VacuumStmt", "ReindexStmt", "ClusterStmt", "AlterStatsStmt", "AlterDefaultPrivilegesStmt"), (EXPAND, "")
     ),
     **dict.fromkeys(
         ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "RefreshMatViewStmt"), (DATA, "")
     ),
+    "AlterOwnerStmt": (CONTRACT, _OWNER),
     "AlterObjectSchemaStmt": (CONTRACT, f"moves to another schema, and {_READS}"),
     **dict.fromkeys(
         ("DoStmt", "CallStmt", "ExecuteStmt", "PrepareStmt", "RuleStmt", "AlterExtensionStmt"), (UNKNOWN, _CODE)
@@ -70,13 +71,14 @@ _OF_TABLES = frozenset(
 _ALTER: dict[str, Verdict] = {
     **dict.fromkeys(
         (
-            "AT_DropNotNull", "AT_ValidateConstraint", "AT_DropConstraint", "AT_AddIdentity", "AT_SetIdentity", "AT_SetStatistics",
+            "AT_DropNotNull", "AT_ValidateConstraint", "AT_AddIdentity", "AT_SetIdentity", "AT_SetStatistics",
             "AT_SetOptions", "AT_ResetOptions", "AT_SetStorage", "AT_SetCompression", "AT_ReplicaIdentity", "AT_ClusterOn",
-            "AT_DropCluster", "AT_SetRelOptions", "AT_ResetRelOptions", "AT_ChangeOwner", "AT_DisableRowSecurity",
+            "AT_DropCluster", "AT_SetRelOptions", "AT_ResetRelOptions", "AT_DisableRowSecurity",
             "AT_NoForceRowSecurity", "AT_AttachPartition", "AT_SetTableSpace", "AT_AlterConstraint",
         ),
         (EXPAND, ""),
     ),
+    "AT_ChangeOwner": (CONTRACT, _OWNER),
     "AT_DropColumn": (CONTRACT, f"drops a column, and {_READS}"),
     "AT_AlterColumnType": (CONTRACT, f"changes a column's type, and {_READS}"),
     "AT_SetNotNull": (CONTRACT, f"sets NOT NULL, which {_REFUSES}"),
@@ -89,7 +91,7 @@ _ALTER: dict[str, Verdict] = {
     "AT_SetLogged": (EXPAND, ""),
 }  # fmt: skip
 # What nobody misses: without it queries are slower at most.
-_DROPPED_FREELY = frozenset(("OBJECT_INDEX", "OBJECT_STATISTIC_EXT", "OBJECT_RULE"))
+_DROPPED_FREELY = frozenset(("OBJECT_STATISTIC_EXT", "OBJECT_RULE"))
 _RENAMED_FREELY = frozenset(("OBJECT_INDEX", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER", "OBJECT_POLICY"))
 # Functions that change a sequence or read; any other may do anything.
 _HARMLESS_CALLS = frozenset(
@@ -101,8 +103,8 @@ class Unparsable(PlatformError):
     """SQL that Postgres would not understand either."""
 
 
-def classify(sql: str, version_table: str = "alembic_version") -> list[Statement]:
-    """The statements of a migration in their order, each with its class."""
+def classify(sql: str, unique: Collection[str] = (), version_table: str = "alembic_version") -> list[Statement]:
+    """The statements of a migration in their order, each with its class. `unique`: names of the database's unique indexes."""
     try:
         import pglast
     except ImportError as error:
@@ -116,7 +118,7 @@ def classify(sql: str, version_table: str = "alembic_version") -> list[Statement
         raise Unparsable(
             f"The SQL can't be read: {error.args[0]}", "See the migration; Postgres would refuse it, too."
         ) from error
-    classes = _Classes(version_table)
+    classes = _Classes(frozenset(unique), version_table)
     found = []
     for raw in parsed:
         begin = raw.stmt_location or 0
@@ -130,7 +132,8 @@ def classify(sql: str, version_table: str = "alembic_version") -> list[Statement
 class _Classes:
     """Classes of statements one after another: a table that they create is nobody's yet."""
 
-    def __init__(self, version_table: str) -> None:
+    def __init__(self, unique: Collection[str], version_table: str) -> None:
+        self.unique = unique
         self.version_table = version_table
         self.created: set[Table] = set()
 
@@ -139,13 +142,18 @@ class _Classes:
         table = _table(getattr(node, "relation", None))
         if table and table[1] == self.version_table:
             return NONE, ""
-        if name in ("CreateStmt", "CreateTableAsStmt"):
+        if name in ("CreateStmt", "CreateTableAsStmt") and not node.if_not_exists:
             self.created.add(table or _table(node.into.rel) or ("", ""))
+        if name == "CreateTableAsStmt" and _writes(node.query):
+            return DATA, ""
         if name == "TruncateStmt":
             table = self._one_of({_table(each) for each in node.relations})
         if name == "DropStmt":
             return self._drop(node)
-        verdict = _SIMPLE.get(name) or _BY_NODE.get(name, _nothing_known)(node)
+        if name == "AlterTableStmt":
+            verdict = _worst(self._altered(part) for part in node.cmds)
+        else:
+            verdict = _SIMPLE.get(name) or _BY_NODE.get(name, _nothing_known)(node)
         if name in _OF_TABLES and verdict[0] in (CONTRACT, UNKNOWN) and table in self.created:
             return EXPAND, ""
         return verdict
@@ -159,11 +167,19 @@ class _Classes:
         kind = node.removeType.name
         if kind in _DROPPED_FREELY:
             return EXPAND, ""
+        if kind == "OBJECT_INDEX":
+            return _worst(self._no_longer_unique(_dotted(each)[1]) for each in node.objects)
         if kind == "OBJECT_TABLE" and {_dotted(each) for each in node.objects} <= self.created:
             return EXPAND, ""
         if kind in ("OBJECT_TRIGGER",):
             return UNKNOWN, "drops a trigger, and what relies on it cannot be read from the statement"
         return CONTRACT, f"drops a {kind.removeprefix('OBJECT_').lower()}, and {_READS}"
+
+    def _altered(self, part: Any) -> Verdict:
+        return self._no_longer_unique(part.name) if part.subtype.name == "AT_DropConstraint" else _altered(part)
+
+    def _no_longer_unique(self, name: str) -> Verdict:
+        return (CONTRACT, f"lets values repeat, and {_UPSERTS}") if name in self.unique else (EXPAND, "")
 
 
 def _table(relation: Any) -> Table | None:
@@ -184,10 +200,6 @@ def _nothing_known(node: Any) -> Verdict:
 def _worst(verdicts: Iterator[Verdict]) -> Verdict:
     order = (NONE, EXPAND, DATA, CONTRACT, UNKNOWN)
     return max(verdicts, key=lambda verdict: order.index(verdict[0]), default=(NONE, ""))
-
-
-def _alter_table(node: Any) -> Verdict:
-    return _worst(_altered(part) for part in node.cmds)
 
 
 def _altered(part: Any) -> Verdict:
@@ -241,6 +253,26 @@ def _function(node: Any) -> Verdict:
     return (UNKNOWN, "replaces a function, and what serves may call it") if node.replace else (EXPAND, "")
 
 
+def _sequence(node: Any) -> Verdict:
+    restarts = any(option.defname == "restart" for option in node.options or ())
+    return (DATA if restarts else EXPAND), ""
+
+
+def _writes(node: Any) -> bool:
+    """Whether a query changes rows in one of its parts."""
+    import pglast.visitors
+
+    class Writes(pglast.visitors.Visitor):
+        found = False
+
+        def visit(self, _ancestors: Any, part: Any) -> None:
+            self.found = self.found or type(part).__name__ in ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
+
+    visitor = Writes()
+    visitor(node)
+    return visitor.found
+
+
 def _select(node: Any) -> Verdict:
     import pglast.visitors
 
@@ -254,11 +286,13 @@ def _select(node: Any) -> Verdict:
     other = sorted(set(calls) - _HARMLESS_CALLS)
     if other:
         return UNKNOWN, f"calls {other[0]}, and {_CODE}"
-    return (DATA if "setval" in calls or "nextval" in calls else NONE), ""
+    if _writes(node) or {"setval", "nextval"} & set(calls):
+        return DATA, ""
+    return (EXPAND if node.intoClause else NONE), ""
 
 
 _BY_NODE: Mapping[str, Callable[[Any], Verdict]] = {
-    "AlterTableStmt": _alter_table,
+    "AlterSeqStmt": _sequence,
     "IndexStmt": _index,
     "RenameStmt": _rename,
     "GrantStmt": _grant,

@@ -180,6 +180,46 @@ def test_the_way_back_is_shown_and_prod_takes_only_what_was_rehearsed(project: A
     assert revision_of(project) == [("0001",)]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"revision": "0001"}, "A downgrade needs `environment`. Give it, as `environment: stage`."),
+        ({"environment": "stage"}, "A downgrade needs `revision`. Give it, as `revision: 0004`."),
+        (
+            {"revision": "0001", "environment": "stage", "rehearsals": "/nowhere/at/all.jsonl"},
+            "/nowhere/at is no directory. Correct `rehearsals`, or make the directory.",
+        ),
+    ],
+)
+def test_a_way_back_that_is_not_all_there(project: AlembicProject, given: dict[str, str], message: str) -> None:
+    migrated(project)
+    refused = run(project, state="downgraded", **given)
+    assert refused.returncode
+    assert message in said(refused)
+    assert revision_of(project) == [("0001",)]
+
+
+def test_a_unique_index_is_not_taken_away_from_what_serves(project: AlembicProject) -> None:
+    project.add("CREATE UNIQUE INDEX item_name ON item (name)")
+    project.add("CREATE INDEX item_id ON item (id)")
+    migrated(project)
+    project.add("DROP INDEX item_id")
+    done = run(project, policy="expand_only", lint_exclude="require-concurrent-index-deletion")
+    assert done.returncode == 0, done.stdout
+    project.add("DROP INDEX item_name")
+    refused = run(project, policy="expand_only", lint=False)
+    assert refused.returncode
+    assert "Revision 0005: `DROP INDEX item_name` lets values repeat, and ON CONFLICT of what serves" in said(refused)
+    assert revision_of(project) == [("0004",)]
+
+
+def test_a_seed_without_a_file(project: AlembicProject) -> None:
+    refused = run(project, seeds=[{"table": "item", "key": ["id"]}])
+    assert refused.returncode
+    assert "missing required arguments: file found in seeds" in said(refused)
+    assert revision_of(project) == []
+
+
 def test_what_cannot_be_undone_is_named(project: AlembicProject) -> None:
     project.add(GROWS, downgrade="raise NotImplementedError('prices were rounded')")
     project.add("ALTER TABLE item ADD COLUMN size int")

@@ -33,6 +33,8 @@ EXPAND = [
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "GRANT SELECT ON t TO r",
     "CREATE SEQUENCE s",
+    "ALTER SEQUENCE s OWNED BY t.n",
+    "SELECT 1 AS n INTO t",
     "ALTER DOMAIN d DROP NOT NULL",
     # A table of these same migrations is nobody's yet.
     "CREATE TABLE t (n int); ALTER TABLE t ALTER COLUMN n SET NOT NULL",
@@ -68,6 +70,13 @@ CONTRACT = [
     ("CREATE UNIQUE INDEX i ON t (n)", "is a unique index"),
     ("CREATE POLICY p ON t USING (true)", "hides rows"),
     ("REVOKE SELECT ON t FROM r", "takes a right away"),
+    ("ALTER TABLE t OWNER TO r", "takes the owner's rights"),
+    ("ALTER TYPE e OWNER TO r", "takes the owner's rights"),
+    ("DROP INDEX t_once", "lets values repeat"),
+    ("DROP INDEX CONCURRENTLY i, s.t_once", "lets values repeat"),
+    ("ALTER TABLE t DROP CONSTRAINT t_once", "lets values repeat"),
+    # It may have been there before.
+    ("CREATE TABLE IF NOT EXISTS t (n int); ALTER TABLE t DROP COLUMN n", "drops a column"),
     # Only one of them is new.
     ("CREATE TABLE t (n int); TRUNCATE t, u", "empties a table"),
     ("CREATE TABLE t (n int); DROP TABLE t, u", "drops a table"),
@@ -78,6 +87,9 @@ DATA = [
     "INSERT INTO t VALUES (1)",
     "UPDATE t SET n = 1",
     "DELETE FROM t",
+    "WITH gone AS (DELETE FROM t RETURNING n) SELECT count(*) FROM gone",
+    "CREATE TABLE kept AS WITH gone AS (DELETE FROM t RETURNING n) SELECT n FROM gone",
+    "ALTER SEQUENCE s RESTART WITH 7",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
     "REFRESH MATERIALIZED VIEW v",
     "SELECT setval('s', 10)",
@@ -109,7 +121,7 @@ def test_what_only_adds(sql: str) -> None:
 
 @pytest.mark.parametrize(("sql", "why"), CONTRACT)
 def test_what_takes_away(sql: str, why: str) -> None:
-    last = classify(sql)[-1]
+    last = classify(sql, unique=["t_once"])[-1]
     assert last.kind == "contract"
     assert last.why.startswith(why)
 
