@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.lastro.platform.plugins.module_utils._api_key_format import check_names
@@ -77,7 +78,13 @@ class ActionModule(ActionBase):
 
         def execute(phase: str, request: dict[str, Any]) -> dict[str, Any]:
             arguments = {**given, "phase": phase, "request": json.dumps(request)}
-            done: dict[str, Any] = self._execute_module(MODULE, arguments, task_vars=task_vars)
+            try:
+                done: dict[str, Any] = self._execute_module(MODULE, arguments, task_vars=task_vars)
+            except AnsibleConnectionFailure as error:
+                if phase != "apply":
+                    raise
+                # It may have been committed: what is staged in the sink has to stay.
+                return {"failed": True, "msg": f"The connection to the host broke: {error}"}
             return done
 
         return execute

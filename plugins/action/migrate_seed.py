@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.utils.display import Display
+from ansible_collections.lastro.platform.plugins.module_utils._api_key_options import PRODUCTION
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import ahead_of
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed_options import REQUIRED_BY, arguments
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import Plan
+from ansible_collections.lastro.platform.plugins.module_utils._migration_report import ahead_of
 from ansible_collections.lastro.platform.plugins.plugin_utils._background import BackgroundAction
-from ansible_collections.lastro.platform.plugins.plugin_utils._migration_classes import classify
+from ansible_collections.lastro.platform.plugins.plugin_utils._migration_classes import UNKNOWN, classify
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_lint import STYLE, lint
+from ansible_collections.lastro.platform.plugins.plugin_utils._migration_locks import locks
 from ansible_collections.lastro.platform.plugins.plugin_utils._migration_policy import (
     Finding,
     Judgement,
@@ -31,11 +33,11 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._migration_policy 
 MODULE = "lastro.platform.migrate_seed"
 
 # What the run has to know of the plan.
-PLANNED = ("current", "heads", "pending", "known", "ahead", "drift")
-PROD = "prod"
+PLANNED = ("current", "heads", "pending", "known", "ahead", "drift", "digest", "locks")
 # The module ends by its own limits; this one is for a host that is gone.
 LONGEST_SECONDS = 86400
-REHEARSED = "stage or a restored backup"
+# Where a downgrade shows what it would do to production: data that is like production's.
+REHEARSED = ("stage", "restore")
 
 display = Display()
 
@@ -76,6 +78,7 @@ class ActionModule(BackgroundAction):
             return planned
         if planned.get("unseen"):
             return {**planned, "notices": [f"Nothing can be said of migrations yet. {planned['unseen']}"]}
+        planned["locks"] = {}
         refused, told = refused_back(planned, rehearsals) if back else refused_and_waived(planned, said)
         shown = {**planned, "diff": difference(planned), "notices": told}
         if refused:
@@ -138,14 +141,17 @@ class Rehearsals:
 
     def missing(self, digest: str) -> str:
         """Why this downgrade must not run here; empty where it may."""
-        if self.environment != PROD or digest in self._digests():
+        if self.environment not in PRODUCTION or digest in self._digests():
             return ""
         where = f"{self.path} holds no run of it" if self.path else "`rehearsals` names no file that could show one"
-        return f"A downgrade of {PROD} has to have run elsewhere before, on {REHEARSED}, and {where}."
+        return (
+            f"A downgrade of {self.environment} has to have run before on data like these (environment"
+            f" {' or '.join(REHEARSED)}), and {where}."
+        )
 
     def keep(self, planned: Mapping[str, Any]) -> None:
-        """Write down that it ran here."""
-        if not self.path or self.environment == PROD or not planned["pending"]:
+        """Write down that it ran here, where that says something about production."""
+        if not self.path or self.environment not in REHEARSED or not planned["pending"]:
             return
         steps = [entry["id"] for entry in planned["pending"]]
         ran = {"digest": planned["digest"], "environment": self.environment, "from": planned["current"], "steps": steps}
@@ -156,7 +162,8 @@ class Rehearsals:
         if not self.path or not self.path.is_file():
             return set()
         try:
-            return {json.loads(line)["digest"] for line in self.path.read_text(encoding="utf-8").splitlines() if line}
+            ran = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line]
+            return {one["digest"] for one in ran if one["environment"] in REHEARSED}
         except (ValueError, KeyError, TypeError) as error:
             raise PlatformError(
                 f"{self.path} is not a file of rehearsals", "Correct `rehearsals`, or take the broken line out."
@@ -195,14 +202,18 @@ def refused_and_waived(planned: dict[str, Any], said: Mapping[str, Any]) -> tupl
 
 
 def judged(planned: dict[str, Any], said: Mapping[str, Any]) -> Judgement:
-    """What the controller says of the plan; the classes of each revision are added to it."""
+    """What the controller says of the plan; the classes of each revision, and what they lock, are added to it."""
     waivers = waivers_from(said["waivers"])
     revisions, findings = [], []
+    readable: list[str | None] = []
     for entry in planned["pending"]:
         revision, found = _revision(entry, said, planned["unique"])
         entry["classes"] = sorted(revision.kinds)
+        unknown = revision.statements is None or any(one.kind == UNKNOWN for one in revision.statements)
+        readable.append(None if unknown else entry["sql"])
         revisions.append(revision)
         findings += found
+    planned["locks"] = locks(readable)
     return judge(revisions, said["policy"], findings, waivers)
 
 

@@ -80,6 +80,7 @@ class KeyHost:
             "due": [],
             "keys": [],
             "known": {},
+            "ends": {},
             "peppers": {},
             "notices": [],
         }
@@ -96,6 +97,7 @@ class KeyHost:
             return found
         hashes = self.request.get("hashes", [])
         found |= {"known": self.store.known(hashes) if hashes else {}, "peppers": self.store.pepper_use()}
+        found["ends"] = self.store.ends(self.request.get("replaced", []))
         return {**found, **_LOOKS[self.state](self)}
 
     def place(self) -> dict[str, str]:
@@ -194,6 +196,9 @@ class KeyHost:
             tenants=[wanted["tenant"]] if wanted["tenant"] else [], names=[wanted["name"]] if wanted["name"] else []
         )
         found = self.store.find(given, "active")
+        if wanted["name"] and not wanted["tenant"]:
+            # A name is one of a tenant's; without one it is nobody's.
+            found = [key for key in found if not key.get("tenant")]
         if wanted["name"] or not wanted["scopes"]:
             return found
         # Where keys have no name, what they may do tells them apart.

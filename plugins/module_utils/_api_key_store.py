@@ -136,6 +136,18 @@ class Store:
         )
         return dict(self.cursor.fetchall())
 
+    def ends(self, rows: Sequence[str]) -> dict[str, str | None]:
+        """When each of these keys ends, or ended; nothing where the table does not say."""
+        columns = [self.table.column(name) for name in ("revoked", "expires") if self.table.has(name)]
+        if not rows or not columns:
+            return {}
+        self.cursor.execute(
+            f"SELECT {self.table.column('id')}::text, COALESCE({', '.join(columns)}) FROM {self.table.quoted}"  # nosec B608
+            f" WHERE {self.table.column('id')} = ANY ({self._rows()})",
+            (list(rows),),
+        )
+        return {row: _text(when) for row, when in self.cursor.fetchall()}
+
     def pepper_use(self) -> dict[str, int]:
         """How many keys that are good hold on to each version of the pepper."""
         if not self.table.has("pepper_version"):

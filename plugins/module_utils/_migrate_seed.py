@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _migration_guard as guard
@@ -26,6 +25,13 @@ from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool impo
     Stopped,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._migration_record import Record
+from ansible_collections.lastro.platform.plugins.module_utils._migration_report import (
+    Report,
+    ahead_of,
+    applied,
+    says_changed,
+    undone,
+)
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import (
     DriverError,
     Server,
@@ -36,24 +42,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._seed_files import
 from ansible_collections.lastro.platform.plugins.module_utils._seed_sync import Counts, Sync, fence
 
 RETRY_SECONDS = (1.0, 8.0)
-
-
-@dataclass
-class Report:
-    """What a run did, as the module returns it."""
-
-    applied: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
-    restore_point: dict[str, Any] = field(default_factory=dict)
-    attempts: int = 0
-    seeds: dict[str, dict[str, int]] = field(default_factory=dict)
-    seed_command: str = ""
-    drift: dict[str, Any] = field(default_factory=dict)
-    verified: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    changed: bool = False
+HIDDEN = "___hidden___"
 
 
 class MigrateSeed:
@@ -67,6 +56,7 @@ class MigrateSeed:
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
+        secrets: Collection[str] = (),
     ) -> None:
         self.params = params
         self.server = server
@@ -74,13 +64,15 @@ class MigrateSeed:
         self.progress = progress
         self.clock = clock
         self.pause = pause
+        # The longest first: another one may be a part of it.
+        self.secrets = sorted(secrets, key=len, reverse=True)
         self.tool: Alembic | Commands = self._tool()
         self.seeds = [load(entry["file"], entry, entry.get("name") or "") for entry in params["seeds"]]
         if twice := sorted({seed.name for seed in self.seeds if [one.name for one in self.seeds].count(seed.name) > 1}):
             raise PlatformError(f"Several seeds have the name {', '.join(twice)}", "Give each a `name` of its own.")
         self.record = Record(params["record"])
-        # Until it is gone, each run is refused for it.
-        self.left = self.record.left()
+        # Whoever left something invalid: until it is gone, each run is refused for it.
+        self.unfinished = self.record.unfinished()
         self.report = Report()
 
     def _tool(self) -> Alembic | Commands:
@@ -107,17 +99,30 @@ class MigrateSeed:
         return {
             "current": list(plan.current),
             "heads": list(plan.heads),
-            "pending": [dict(entry) for entry in plan.pending],
+            "pending": [self._shown(entry) for entry in plan.pending],
             "known": plan.known,
             "ahead": plan.ahead,
             "empty": empty,
-            "unique": sorted(name for name in unique if any(name in (entry["sql"] or "") for entry in plan.pending)),
+            "unique": sorted(
+                self._hidden(name) for name in unique if any(name in (entry["sql"] or "") for entry in plan.pending)
+            ),
             "digest": plan.digest,
             "drift": dict(plan.drift),
             "seeds": counts,
             "changed": bool(plan.pending)
             or any(c["inserted"] or c["updated"] or c["removed"] for c in counts.values()),
         }
+
+    def _shown(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A pending entry without what is secret."""
+        hidden = {name: self._hidden(entry[name]) for name in ("sql", "message", "sql_error") if entry[name]}
+        return {**entry, **hidden}
+
+    def _hidden(self, text: str) -> str:
+        """With a word in the place of each secret, as Ansible's own asterisks make SQL that nobody can judge."""
+        for secret in self.secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
 
     # run -------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class MigrateSeed:
 
     def _keep(self, ok: bool) -> None:
         revisions = {*self.report.before, *self.report.applied, *self.report.after}
-        self.record.keep(ok, self.params["release"], revisions, self.report.after, self.left)
+        self.record.keep(ok, self.params["release"], revisions, self.report.after, self.unfinished)
 
     def _run(self, planned: Mapping[str, Any]) -> dict[str, Any]:
         fence(self.seeds, self.params["environment"])
@@ -143,8 +148,9 @@ class MigrateSeed:
             guard.require_writable(session.query)
             plan = self._agreed(Plan.of(planned), waited)
             self.report.before = self.report.after = list(plan.current)
-            before = guard.leftovers(session.query)
+            before = self.unfinished or guard.leftovers(session.query)
             if plan.pending:
+                self.locks = planned.get("locks") or guard.ALL_LOCKS
                 self._migrate(session, plan, before)
             if plan.ahead:
                 self.report.notices.append(ahead_of(plan))
@@ -189,7 +195,12 @@ class MigrateSeed:
             yield waited >= guard.LOCK_POLL_SECONDS
 
     def _migrate(self, session: Session, plan: Plan, before: guard.Leftovers) -> None:
-        guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
+        self._require_no_old_transaction(session)
+        if not guard.sees_all_sessions(session.query):
+            self.report.notices.append(
+                f"The login {self.server.settings['user']} may not see the transactions of others, so old ones were not looked for."
+                " GRANT pg_read_all_stats to it."
+            )
         self.report.restore_point = guard.restore_point(session.query, self.params["restore_point"])
         point = self.report.restore_point
         self._say(f"begins after {point['name'] or 'the place'} {point['lsn']} of the write-ahead log")
@@ -202,22 +213,21 @@ class MigrateSeed:
                 f"The login {self.server.settings['user']} has no {' and no '.join(without)}: a migration that waits keeps everybody"
                 " else waiting. Set it with ALTER ROLE."
             )
+        self.unfinished = before
+        self.record.begin(self.params["release"], before)
         with (
             self._timed("migrate"),
             self.server.connect() as watcher,
             guard.Waits(watcher.query, self.server.settings["user"], self._say) as waits,
         ):
-            moved = self._upgrade(session, plan)
+            moved = self._upgrade(session, plan, before)
         self.report.drift = dict(moved.drift)
         self.report.seconds["lock_waits"] = round(waits.seconds, 1)
         self.report.changed = self.report.changed or moved.before != moved.after or not plan.known
         self.report.after = list(moved.after)
-        self.report.applied = _undone(plan, moved) if self.back else _applied(plan, moved)
+        self.report.applied = undone(plan, moved) if self.back else applied(plan, moved)
         if moved.error:
-            # CREATE INDEX CONCURRENTLY IF NOT EXISTS passes over what it left the first time.
-            with suppress(DriverError):  # what went wrong first is told
-                self._note_left(before, guard.leftovers(session.query))
-            raise self._failed(plan, moved)
+            raise self._failed(plan, moved, self._left(session, before))
         wanted = sorted(plan.heads) if self.back else [str(plan.pending[-1]["id"])]
         if plan.known and sorted(moved.after) != wanted:
             raise PlatformError(
@@ -228,15 +238,21 @@ class MigrateSeed:
     def _require_clean(self, session: Session, before: guard.Leftovers) -> None:
         """Also where nothing was pending: the run that left something was refused for it, and this one has not mended it."""
         after = guard.leftovers(session.query)
-        guard.require_clean(self._note_left(before, after))
+        guard.require_clean(guard.left_by(before, after, self.params["not_valid"]))
+        self.unfinished = None
         self.report.notices += guard.told(after)
 
-    def _note_left(self, before: guard.Leftovers, after: guard.Leftovers) -> guard.Leftovers:
-        left = guard.left_by(before, after, self.left, self.params["not_valid"])
-        self.left = [*left.invalid_indexes, *left.not_valid]
-        return left
+    def _left(self, session: Session, before: guard.Leftovers) -> list[str]:
+        """What statements outside a transaction left, as CREATE INDEX CONCURRENTLY does; nothing where the server is gone."""
+        with suppress(DriverError):
+            left = guard.left_by(before, guard.leftovers(session.query), self.params["not_valid"])
+            return [*left.invalid_indexes, *left.not_valid]
+        return []
 
-    def _upgrade(self, session: Session, plan: Plan) -> Moved:
+    def _require_no_old_transaction(self, session: Session) -> None:
+        guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"], self.locks)
+
+    def _upgrade(self, session: Session, plan: Plan, before: guard.Leftovers) -> Moved:
         """Once, and again after a wait where it only waited too long for a lock."""
         first: Moved | None = None
         while True:
@@ -244,18 +260,28 @@ class MigrateSeed:
             moved = self._move_once(session, plan)
             first = first or moved
             moved = replace(moved, before=first.before)
-            if not moved.locked or self.report.attempts > self.params["retries"]:
+            # What an attempt left would make the next one fail for another reason.
+            if not moved.locked or self.report.attempts > self.params["retries"] or self._left(session, before):
                 return moved
             if plan.known and not self.back:
-                # What came through stays, and the rest of the plan is still that plan.
-                done = _applied(plan, moved)
-                rest = tuple(entry for entry in plan.pending if entry["id"] not in done)
-                plan = replace(plan, current=moved.after, pending=rest)
+                plan = self._rest(plan, moved)
                 self.report.after = list(moved.after)
             self._say(f"waited too long for a lock, attempt {self.report.attempts} of {self.params['retries'] + 1}")
             # Not all at the same moment again, where several wait for the same table.
             self.pause(random.uniform(*RETRY_SECONDS))  # no secret depends on it  # nosec B311
-            guard.require_no_old_transaction(session.query, self.params["old_transaction_seconds"])
+            try:
+                self._require_no_old_transaction(session)
+            except PlatformError as error:
+                return replace(moved, error={**moved.error, "text": f"{moved.error['text']}. {error.problem}"})
+
+    def _rest(self, plan: Plan, moved: Moved) -> Plan:
+        """What came through stays; what is pending now has to be the rest of what was planned."""
+        done = applied(plan, moved)
+        rest = [(entry["id"], entry["sql"]) for entry in plan.pending if entry["id"] not in done]
+        now = self._plan()
+        if [(entry["id"], entry["sql"]) for entry in map(self._shown, now.pending)] != rest:
+            raise NotPlanned
+        return now
 
     def _move_once(self, session: Session, plan: Plan) -> Moved:
         began = str(session.query("SELECT clock_timestamp()::text AS now")[0]["now"])
@@ -280,7 +306,7 @@ class MigrateSeed:
         revision = self.params["revision"]
         return self.tool.downgrade(revision) if self.back else self.tool.upgrade(plan, revision, self.params["drift"])
 
-    def _failed(self, plan: Plan, moved: Moved) -> PlatformError:
+    def _failed(self, plan: Plan, moved: Moved, left_behind: Sequence[str]) -> PlatformError:
         error = moved.error
         where = f"The database stands at {', '.join(moved.after) or 'no revision'}." if plan.known else ""
         statement = f" in `{' '.join(error['statement'].split())[:300]}`" if error["statement"] else ""
@@ -295,7 +321,7 @@ class MigrateSeed:
             if moved.locked
             else "Correct the migration, then run again."
         )
-        left = f" It left behind, invalid or NOT VALID: {', '.join(self.left)}." if self.left else ""
+        left = f" It left behind, invalid or NOT VALID: {', '.join(left_behind)}." if left_behind else ""
         what = "The downgrade failed" if self.back else "The migration failed"
         return PlatformError(
             f"{what}{attempts}: {error['type']}: {error['text']}{statement}. {where}{done}{left}", cure
@@ -334,7 +360,7 @@ class MigrateSeed:
             )
         lines = done.output.strip().splitlines()
         self.report.seed_command = lines[-1][:1000] if lines else ""
-        self.report.changed = self.report.changed or _says_changed(self.report.seed_command)
+        self.report.changed = self.report.changed or says_changed(self.report.seed_command)
 
     def _verify(self, session: Session) -> None:
         for check in self.params["verify"]:
@@ -366,37 +392,3 @@ class MigrateSeed:
             yield
         finally:
             self.report.seconds[what] = round(self.clock() - began, 2)
-
-
-def ahead_of(plan: Plan) -> str:
-    """Why a release that came back does nothing."""
-    return (
-        f"The database is at {', '.join(plan.current)}, to which a later release migrated it; this one ends at {', '.join(plan.heads)}. "
-        "Nothing was migrated, seeded or verified."
-    )
-
-
-def _applied(plan: Plan, moved: Moved) -> list[str]:
-    """The pending revisions up to where the database stands now."""
-    ids = [str(entry["id"]) for entry in plan.pending]
-    if not plan.known:
-        return [] if moved.error else ids
-    if moved.after == moved.before:
-        return []
-    reached = [ids.index(revision) for revision in moved.after if revision in ids]
-    return ids[: max(reached) + 1] if reached else []
-
-
-def _undone(plan: Plan, moved: Moved) -> list[str]:
-    """The steps back, down to where the database stands now."""
-    ids = [str(entry["id"]) for entry in plan.pending]
-    return ids[: next((ids.index(revision) for revision in moved.after if revision in ids), len(ids))]
-
-
-def _says_changed(line: str) -> bool:
-    """Whether the last line of a command is JSON that says `changed`."""
-    try:
-        answer = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(answer, dict) and bool(answer.get("changed"))

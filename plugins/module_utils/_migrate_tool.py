@@ -52,6 +52,8 @@ class Plan:
     ahead: bool = False
     # How the models differ from the database, where that was asked for and nothing is pending.
     drift: Mapping[str, Any] = field(default_factory=dict)
+    # Of a plan that went to the controller and came back: what is secret is not in its SQL any more.
+    digest_given: str = ""
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Plan:
@@ -63,11 +65,14 @@ class Plan:
             found["known"],
             found["ahead"],
             found["drift"],
+            found.get("digest", ""),
         )
 
     @property
     def digest(self) -> str:
         """The same for the same work, whenever it is asked for."""
+        if self.digest_given:
+            return self.digest_given
         work = {"current": list(self.current), "heads": list(self.heads), "pending": list(self.pending)}
         return _alembic_driver.digest(work)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,8 @@ TELL_WAIT = 10
 TELL_EVERY = 50
 _POINT = re.compile(r"[^A-Za-z0-9_.-]+")
 INSUFFICIENT_PRIVILEGE = "42501"
+# Where nobody could say what a migration locks.
+ALL_LOCKS: Mapping[str, Any] = {"everything": True, "changed": [], "dropped": [], "written": []}
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def require_writable(query: Query) -> None:
     """Refuse a server that can't be migrated at all."""
     (state,) = query(
         "SELECT pg_is_in_recovery() AS recovering, current_setting('default_transaction_read_only')::bool AS read_only, "
-        "current_user::text AS name, has_database_privilege(current_database(), 'CREATE') OR "
-        "has_schema_privilege('public', 'CREATE') AS creates"
+        "current_user::text AS name, has_database_privilege(current_database(), 'CREATE') OR EXISTS ("
+        "  SELECT FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND has_schema_privilege(oid, 'CREATE')) AS creates"
     )
     if state["recovering"]:
         raise PlatformError(
@@ -116,7 +118,25 @@ def _holder(query: Query) -> str:
     )
 
 
+# Of tables that a migration changes every lock is in its way; of those that it writes or refers to a reader's is not. Indexes stand for
+# their tables, a table for its parents and partitions; what it drops reaches the tables that foreign keys tie to it.
 _OLD_TRANSACTIONS = """
+WITH RECURSIVE named AS (
+  SELECT COALESCE(i.indrelid, c.oid) AS oid,
+         c.relname = ANY (%(changed)s::text[] || %(dropped)s::text[]) AS exclusive, c.relname = ANY (%(dropped)s::text[]) AS dropped
+    FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+   WHERE c.relname = ANY (%(changed)s::text[] || %(dropped)s::text[] || %(written)s::text[])
+), family AS (
+  SELECT oid, exclusive, dropped FROM named
+  UNION
+  SELECT CASE WHEN i.inhparent = f.oid THEN i.inhrelid ELSE i.inhparent END, f.exclusive, f.dropped
+    FROM family f JOIN pg_inherits i ON f.oid IN (i.inhparent, i.inhrelid)
+), reached AS (
+  SELECT oid, exclusive FROM family
+  UNION
+  SELECT CASE WHEN k.conrelid = f.oid THEN k.confrelid ELSE k.conrelid END, true
+    FROM family f JOIN pg_constraint k ON k.contype = 'f' AND f.oid IN (k.conrelid, k.confrelid) WHERE f.dropped
+)
 SELECT a.pid, a.usename::text AS name, a.application_name::text AS application, a.state::text AS state,
        extract(epoch FROM now() - a.xact_start)::int AS age, a.query_start::text AS query_start,
        array_agg(DISTINCT l.relation::regclass::text ORDER BY l.relation::regclass::text) AS tables
@@ -125,7 +145,9 @@ SELECT a.pid, a.usename::text AS name, a.application_name::text AS application, 
   JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
    -- Autovacuum has no user, and gives way.
-   AND a.usesysid IS NOT NULL AND a.xact_start < now() - make_interval(secs => %s)
+   AND a.usesysid IS NOT NULL AND a.xact_start < now() - make_interval(secs => %(seconds)s)
+   AND (%(everything)s OR EXISTS (
+     SELECT FROM reached r WHERE r.oid = c.oid AND (r.exclusive OR l.mode <> 'AccessShareLock')))
  GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start, a.query_start ORDER BY a.xact_start LIMIT 5
 """
 
@@ -140,10 +162,21 @@ def as_login(query: Query) -> Iterator[None]:
         query("SELECT set_config('role', %s, false) AS now", before)
 
 
-def require_no_old_transaction(query: Query, seconds: float) -> None:
-    """Refuse while an old transaction holds a lock on a table: a migration would wait for it, and everybody else for the migration."""
+def sees_all_sessions(query: Query) -> bool:
+    """Whether the login may look at the transactions of others: without that right old ones stay unseen."""
     with as_login(query):
-        rows = query(_OLD_TRANSACTIONS, seconds)
+        (row,) = query("SELECT pg_has_role('pg_read_all_stats', 'usage') AS sees")
+    return bool(row["sees"])
+
+
+def require_no_old_transaction(query: Query, seconds: float, locks: Mapping[str, Any]) -> None:
+    """Refuse while an old transaction holds a lock that the migration would wait for, and everybody else then for the migration.
+
+    `locks` has the names of relations by what the migration does to them (`changed`, `dropped`, `written`), and says `everything` where
+    that cannot be told or every snapshot is waited for (CONCURRENTLY).
+    """
+    with as_login(query):
+        rows = query(_OLD_TRANSACTIONS, {**locks, "seconds": seconds})
     if not rows:
         return
     found = "; ".join(
@@ -198,12 +231,11 @@ def leftovers(query: Query) -> Leftovers:
     return Leftovers(tuple(row["name"] for row in indexes), tuple(row["name"] for row in constraints))
 
 
-def left_by(before: Leftovers, after: Leftovers, earlier: Iterable[str], declared: Iterable[str]) -> Leftovers:
-    """What this migration left, and what `earlier` ones left that is still there."""
-    others = (set(before.invalid_indexes) | set(before.not_valid)) - set(earlier)
+def left_by(before: Leftovers, after: Leftovers, declared: Iterable[str]) -> Leftovers:
+    """What was not there before, nor was declared."""
     return Leftovers(
-        tuple(name for name in after.invalid_indexes if name not in others),
-        tuple(name for name in after.not_valid if name not in others | set(declared)),
+        tuple(name for name in after.invalid_indexes if name not in before.invalid_indexes),
+        tuple(name for name in after.not_valid if name not in {*before.not_valid, *declared}),
     )
 
 

@@ -9,12 +9,14 @@ It knows what an older image can't: that a revision it never heard of came from 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._migration_guard import Leftovers
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
 
 
@@ -40,27 +42,41 @@ class Record:
         """The revisions at which runs found or left the database."""
         return frozenset(self.read().get("reached", ()))
 
-    def left(self) -> list[str]:
-        """Invalid indexes and constraints NOT VALID that runs were refused for."""
-        return [str(name) for name in self.read().get("left", ())]
+    def unfinished(self) -> Leftovers | None:
+        """What was invalid before the first of the runs that did not end well; None where the last one did."""
+        found = self.read().get("unfinished")
+        return Leftovers(*(tuple(found[part]) for part in ("invalid_indexes", "not_valid"))) if found else None
+
+    def begin(self, release: str, before: Leftovers) -> None:
+        """Note what is invalid already: a run that is killed could not say later what of it was there before."""
+        self.keep(False, release, [], [], before)
 
     def keep(
-        self, ok: bool, release: str, revisions: Iterable[str], current: Iterable[str], left: Iterable[str] = ()
+        self,
+        ok: bool,
+        release: str,
+        revisions: Iterable[str],
+        current: Iterable[str],
+        unfinished: Leftovers | None = None,
     ) -> None:
         """Note how a run ended. What went wrong is not in here: its words may hold what nobody should read."""
-        if not self.path:
-            return
         before = self.read()
         entry = {
-            "service": self.path.stem,
             "ok": ok,
             "release": release,
             # A run that failed before it looked knows nothing newer.
             "current": list(current) or before.get("current", []),
             "reached": sorted({*before.get("reached", []), *revisions}),
-            "left": list(left),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        if unfinished:
+            entry["unfinished"] = asdict(unfinished)
+        self._write(entry)
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        if not self.path:
+            return
+        entry = {"service": self.path.stem, **entry}
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = json.dumps(entry, indent=1) + "\n"
         StackDirectory(str(self.path.parent)).write(ManagedFile(self.path.name, text.encode(), 0o600, 0, 0))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +25,8 @@ except ImportError:
     PSYCOPG2_ERROR = traceback.format_exc()
     DriverError = ImportError
 
+# A password that is shorter would be hidden in the middle of other words.
+SHORTEST_PASSWORD = 4
 Query = Callable[..., list[dict[str, Any]]]
 
 
@@ -93,9 +95,10 @@ class Session:
         self._connection = connection
 
     def query(self, sql: str, *values: Any) -> list[dict[str, Any]]:
-        """The rows of a statement. Without values a % in it is no placeholder."""
+        """The rows of a statement; values in their order, or one mapping of them by name. Without values a % is no placeholder."""
         with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-            cursor.execute(sql, values or None)
+            named = len(values) == 1 and isinstance(values[0], dict)
+            cursor.execute(sql, values[0] if named else values or None)
             return [dict(row) for row in cursor.fetchall()]
 
     def execute(self, sql: str) -> None:
@@ -174,6 +177,15 @@ def _settings_of_url(url: str) -> dict[str, Any]:
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     given.update({name: unquote(value) for name, value in query.items() if name in ("sslmode", "options")})
     return {name: value for name, value in given.items() if value}
+
+
+def passwords_in(texts: Iterable[str]) -> set[str]:
+    """The passwords of those texts that are URLs, as they stand there and as they are meant; none too short to be told from other words."""
+    found = set()
+    for text in texts:
+        with suppress(ValueError):
+            found.add(urlsplit(text.strip()).password or "")
+    return {form for password in found for form in (password, unquote(password)) if len(form) >= SHORTEST_PASSWORD}
 
 
 _MEANINGS: tuple[tuple[type[PlatformError], str, str, str], ...] = (

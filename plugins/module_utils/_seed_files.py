@@ -85,7 +85,7 @@ def load(path: str, given: Mapping[str, Any], name: str = "") -> Seed:
 def _structured(path: str, name: str, given: Mapping[str, Any]) -> Seed:
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    data, lines = _parse(text, name)
+    data, lines = _parse(text, path, name)
     described: Mapping[str, Any] = {} if isinstance(data, list) else data
     if not isinstance(data, (list, dict)):
         raise PlatformError(
@@ -132,6 +132,13 @@ def _described(path: str, name: str, description: Mapping[str, Any], columns: tu
         raise PlatformError(
             f"{name}: its key {absent[0]} is no column of its rows", "Correct `key`, or give the column."
         )
+    removes = description.get("remove_missing", False)
+    if not isinstance(removes, bool | None):
+        raise PlatformError(f"{name}: `remove_missing` is {removes!r}", "Write true or false, without quotes.")
+    if description.get("environments", "all") in (None, "", []):
+        raise PlatformError(
+            f"{name}: `environments` names none", "Name those it is for, or leave it out: it is for all."
+        )
     return Seed(
         path=path,
         name=name,
@@ -140,7 +147,7 @@ def _described(path: str, name: str, description: Mapping[str, Any], columns: tu
         # Of no rows the key is enough: with `remove_missing` all go.
         columns=columns or key,
         environments=_names(description.get("environments")),
-        remove_missing=bool(description.get("remove_missing")),
+        remove_missing=bool(removes),
         **more,
     )
 
@@ -158,9 +165,9 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(entry) for entry in value) if isinstance(value, (list, tuple)) else (str(value),) if value else ()
 
 
-def _parse(text: str, name: str) -> tuple[Any, list[int]]:
+def _parse(text: str, path: str, name: str) -> tuple[Any, list[int]]:
     """The data, and the line at which each row begins."""
-    return _parse_json(text, name) if name.endswith(".json") else _parse_yaml(text, name)
+    return _parse_json(text, name) if path.lower().endswith(".json") else _parse_yaml(text, name)
 
 
 def _parse_json(text: str, name: str) -> tuple[Any, list[int]]:

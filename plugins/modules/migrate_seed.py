@@ -60,7 +60,9 @@ options:
     description: The service of O(compose) whose image, network and secrets the one-off containers have.
     type: str
   environment_variables:
-    description: For commands on this host, variables added to their environment.
+    description:
+      - For commands on this host, variables added to their environment.
+      - No result shows their values where they have eight letters or more, nor passwords in them. In SQL V(___hidden___) stands for them.
     type: dict
     default: {}
   python:
@@ -114,6 +116,7 @@ options:
     description:
       - File on the host that keeps how the last run ended and which revisions runs have reached. With it a release that comes back after a later
         one is known, and has nothing to do; its schema is the later one's.
+      - It also keeps what was invalid before a run that did not end well. What came since stops the next runs until it is gone.
     type: path
   known_revisions:
     description: Revisions that may stand in the database although these migrations do not have them. Nothing is migrated, seeded or verified then.
@@ -126,8 +129,8 @@ options:
     default: false
   rehearsals:
     description:
-      - File on the controller that keeps, a line of JSON each, what was downgraded outside C(prod). A downgrade of C(prod) has to stand in it, with
-        the same revisions and the same SQL.
+      - File on the controller that keeps, a line of JSON each, what was downgraded in the environments C(stage) and C(restore). A downgrade of
+        C(prod) or C(production) has to stand in it, with the same revisions and the same SQL.
     type: path
   environment:
     description: The environment this is, for seeds that are for some only. Required to go back, as C(prod) has a rule of its own.
@@ -234,7 +237,10 @@ options:
     type: float
     default: 600
   old_transaction_seconds:
-    description: A transaction of this age that holds locks on tables stops the run before it begins.
+    description:
+      - A transaction of this age stops the run before it begins, where it holds a lock that the SQL would wait for. Of a command, of SQL that
+        cannot be read and of C(CONCURRENTLY), that is every lock on a table.
+      - The login needs C(pg_read_all_stats) to see the transactions of others; C(<database>_migrate) has it.
     type: float
     default: 30
   retries:
@@ -338,6 +344,11 @@ unique:
   type: list
   elements: str
   sample: [orders_number_key]
+locks:
+  description: The relations that the SQL changes, drops, and writes or refers to, by name; V(everything) where that is not all.
+  returned: success, when going up
+  type: dict
+  sample: {everything: false, changed: [orders], dropped: [], written: [customers]}
 digest:
   description: Of the plan, by which the run knows it again.
   returned: success
@@ -427,6 +438,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
     Server,
     Unreachable,
     WrongPassword,
+    passwords_in,
 )
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import SHORTEST_HIDDEN, secret_texts
@@ -445,11 +457,13 @@ LATER = (NotThereYet, Unreachable, WrongPassword, NoSuch)
 def main() -> None:
     """Module entry point."""
     module = UnloggedModule(argument_spec=arguments(), required_by=REQUIRED_BY, supports_check_mode=True)
-    params = module.params
-    # What they hold is no part of a plan; shorter words would be hidden in the middle of others.
-    words_of = (str(value) for value in params["environment_variables"].values())
-    module.no_log_values.update(text for text in words_of if len(text) >= SHORTEST_HIDDEN)
-    module.no_log_values.update(secret_texts(params["files"]))
+    params = dict(module.params)
+    # At -vvv Ansible shows what a module was given.
+    module.params["environment_variables"] = dict.fromkeys(params["environment_variables"], "hidden")
+    values = {str(value) for value in params["environment_variables"].values()} | secret_texts(params["files"])
+    module.no_log_values.update(text for text in values if len(text) >= SHORTEST_HIDDEN)
+    # Applications print the password alone, too.
+    module.no_log_values.update(passwords_in([params["url"], *values]))
     if PSYCOPG2_ERROR:
         package = "python3-psycopg2"
         message = missing_required_lib("psycopg2", reason=f"in the distribution's package {package}")
@@ -458,7 +472,8 @@ def main() -> None:
         engine = Engine(params["engine"])
         server = Server({**_LOGIN, **params, "wait_timeout": 0}, time.monotonic, time.sleep)
         with program(params, engine, module.check_mode) as where:
-            work = MigrateSeed(params, server, where, Progress(params["progress"] or ""))
+            progress = Progress(params["progress"] or "")
+            work = MigrateSeed(params, server, where, progress, secrets=module.no_log_values)
             planning = params["phase"] == "plan" or module.check_mode
             result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
     except LATER as error:

@@ -106,7 +106,10 @@ class KeyRun:
 
     def look(self) -> dict[str, Any]:
         pending = pending_of(self._sink("read")) if self.sink else {}
-        request = {"hashes": [entry.get("hash", "") for entry in pending.values()]}
+        request = {
+            "hashes": [entry.get("hash", "") for entry in pending.values()],
+            "replaced": [entry["old_row"] for entry in pending.values() if entry.get("old_row")],
+        }
         looked = self.host("look", request)
         self.result["schema"] = looked["schema"]
         if looked["schema"] and not self.check:
@@ -138,9 +141,11 @@ class KeyRun:
         if known or old:
             self.result["changed"] = True
         if (known or old) and not self.check:
-            self._sink("finish", list(known.values()), (), old)
+            entries = list(known.values())
+            self._sink("finish", entries, self._dead(entries), old)
             # The run that died had told nobody.
-            self._tell_of("rotated", [settled_key(entry) for entry in known.values() if entry.get("replaces")])
+            replacing = [entry for entry in entries if entry.get("replaces")]
+            self._tell_of("rotated", [settled_key(entry, looked["ends"]) for entry in replacing])
         self.result["settled"] = {
             "finished": sorted(known),
             "discarded": sorted(old),
@@ -332,7 +337,9 @@ class KeyRun:
             self.result["warnings"] += self._tell(message_of(state, keys))
 
 
-def settled_key(entry: Entry) -> dict[str, Any]:
+def settled_key(entry: Entry, ends: Mapping[str, Any]) -> dict[str, Any]:
     """What consumers may know of a key that an earlier run committed."""
     told = {name: entry[name] for name in ("id", "name", "tenant") if entry.get(name)}
+    if entry.get("old_row") in ends:
+        told["old_ends"] = ends[entry["old_row"]]
     return {**told, "prefix": material.for_database(entry)["prefix"], "replaces": entry["replaces"].rsplit("#")[-1]}

@@ -69,11 +69,16 @@ class Sink(ABC):
 
     def finish(self, entries: Sequence[Entry], gone: Collection[str] = (), lost: Collection[str] = ()) -> None:
         """Put keys that were committed in the place of those they replace, and forget those that were not."""
-        self._change(lambda document: discarded(finished(document, entries, gone), lost))
+        version = self._change(lambda document: discarded(finished(document, entries, gone), lost))
+        if lost:
+            self._forget_staging(version)
 
     def discard(self, ids: Collection[str]) -> None:
         """Leave nothing of keys that were staged and not committed."""
-        version = self._change(lambda document: discarded(document, ids))
+        self._forget_staging(self._change(lambda document: discarded(document, ids)))
+
+    def _forget_staging(self, version: Any) -> None:
+        """Older versions of the sink still have what this run staged in vain."""
         if self._staged_as is not None and version is not None:
             self._forget(self._staged_as, version)
 

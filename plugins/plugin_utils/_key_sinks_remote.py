@@ -180,7 +180,7 @@ class AwsSink(Sink):
         self._client = client
 
     def _load(self) -> tuple[Document, Any]:
-        found = self._ask("get_secret_value", missing=None, SecretId=self.path)
+        found = self._ask("get_secret_value", missing=None, SecretId=self.path, VersionStage="AWSCURRENT")
         if found is None:
             return {"keys": {}, "pending": {}}, None
         text = str(found.get("SecretString", ""))

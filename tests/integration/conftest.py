@@ -17,7 +17,7 @@ from tests.support import random_name
 # The longest first: two workers that take file after file then end at about the same time.
 LONG = (
     *("firewall", "stack", "reference_app", "lab", "proxy_switch", "images_registry", "images", "stack_failures"),
-    *("migrate_seed_gate", "migrate_seed", "seeds", "postgres15"),
+    *("migrate_seed_gate", "migrate_seed", "seeds", "migrate_seed_locks", "postgres15"),
     *("promote", "docker_repository", "stack_jobs", "postgres_databases", "postgres_logins", "reference_app_compose"),
     *("api_key_play", "api_key_openbao", "api_key_faults", "api_key", "api_key_application"),
     *("reference_app_migrations", "health_gate_metrics", "health_gate_servers", "health_gate", "health_gate_soak"),

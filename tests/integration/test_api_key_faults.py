@@ -162,6 +162,7 @@ def test_a_controller_that_dies_after_the_commit_is_finished_by_the_next_run(key
     assert keys.sql("SELECT count(*) FROM lastro_api_keys") == [(6,)]
     holds_together(keys)
     assert [(told["event"], len(told["keys"])) for told in keys.told] == [("api_keys_rotated", 3)]
+    assert all(key["old_ends"].startswith("20") for key in keys.told[0]["keys"])
     assert not keys.run(**ROTATE)["changed"]
     assert len(keys.told) == 1
 

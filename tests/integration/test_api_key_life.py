@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api_keys import PEPPERS, Keys
+from tests.integration.api_keys import PEPPERS, Execute, Keys
 from tests.integration.postgres_server import Server
 from tests.integration.test_api_key_application import MAPPED, TABLE
+from tests.integration.test_api_key_faults import Died, die_at
 
 FOREIGN = "a-key-of-another-time-that-is-long-enough-0123456789"
 
@@ -83,12 +84,41 @@ def test_only_chosen_keys_are_pruned(keys: Keys) -> None:
 
 def test_consumers_hear_of_a_revocation_that_the_sink_does_not_take(keys: Keys) -> None:
     key = keys.issue("billing")
-    whole = keys.sink
-    keys.path.chmod(0o644)  # refused as readable by others
-    done = keys.run(state="revoked", ids=[key], force=True)
-    assert "The keys are revoked, and the sink still has them" in done["msg"] or "0600" in done["msg"]
+
+    def sink_breaks(execute: Execute) -> Execute:
+        def run(phase: str, request: dict[str, Any]) -> dict[str, Any]:
+            done = execute(phase, request)
+            if phase == "apply":
+                keys.path.chmod(0o644)  # refused as readable by others
+            return done
+
+        return run
+
+    done = keys.run(state="revoked", ids=[key], force=True, wrap=sink_breaks)
+    assert done["msg"].startswith("The keys are revoked, and the sink still has them: ")
+    assert [(told["event"], told["keys"][0]["id"]) for told in keys.told] == [("api_keys_revoked", key)]
     keys.path.chmod(0o600)
-    assert whole.read()["keys"]
+    assert keys.sink.read()["keys"]
+
+
+def test_a_key_that_is_issued_again_by_a_run_that_dies_is_found_by_its_name(keys: Keys) -> None:
+    keys.issue("billing")
+    keys.sql("UPDATE lastro_api_keys SET expires = now() - interval '1 s'")
+    with pytest.raises(Died):
+        keys.run(state="present", name="billing", tenant="acme", wrap=die_at("apply", after=True))
+    again = keys.run(state="present", name="billing", tenant="acme")
+    assert again["settled"]["finished"] == [again["keys"][0]["id"]]
+    assert {label: entry["id"] for label, entry in keys.sink.read()["keys"].items()} == {
+        "acme/billing": again["keys"][0]["id"]
+    }
+
+
+def test_the_key_of_a_tenant_is_not_that_of_nobody(keys: Keys) -> None:
+    keys.issue("billing")
+    done = keys.run(state="present", name="billing")
+    assert "failed" not in done, done["msg"]
+    assert sorted(keys.sink.read()["keys"]) == ["acme/billing", "billing"]
+    assert not keys.run(state="present", name="billing")["changed"]
 
 
 @pytest.fixture

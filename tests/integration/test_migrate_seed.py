@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
+import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ import pytest
 
 from tests.integration.alembic_project import AlembicProject
 from tests.integration.postgres_server import Server, login
-from tests.support import eventually
 
 TABLE = "CREATE TABLE item (id bigint PRIMARY KEY, name text)"
 
@@ -175,88 +172,19 @@ def test_a_login_without_timeouts_is_told(project: AlembicProject) -> None:
     assert notice.startswith(f"{told}lock_timeout: a migration that waits")
 
 
-def test_an_old_transaction_stops_the_run_before_it_begins(project: AlembicProject) -> None:
-    project.add(TABLE)
-    project.run()
-    project.add("ALTER TABLE item ADD COLUMN price int")
-    with project.server.session(**project.login) as cursor:
-        cursor.execute("SET application_name = 'a report'; BEGIN; SELECT * FROM item")
-        time.sleep(1.2)
-        done = project.run(old_transaction_seconds=1)
-        cursor.execute("ROLLBACK")
-    assert done["failed"]
-    assert "older than 1 s holds locks" in done["msg"]
-    assert "a report" in done["msg"]
-    assert "on item" in done["msg"]
-    assert "failed" not in project.run()
-
-
-@contextmanager
-def held(project: AlembicProject) -> Iterator[threading.Event]:
-    """The table is locked until the event is set, or the block ends."""
-    over, locked = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with project.server.session(**project.login) as cursor:
-            cursor.execute("BEGIN; SELECT * FROM item")
-            locked.set()
-            over.wait()
-            cursor.execute("ROLLBACK")
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    locked.wait()
-    try:
-        yield over
-    finally:
-        over.set()
-        thread.join()
-
-
-def lock_timeouts(project: AlembicProject) -> int:
-    return project.server.logs().count("canceling statement due to lock timeout")
-
-
-@pytest.fixture
-def impatient(project: AlembicProject) -> AlembicProject:
-    """A migration that waits for a table, for a short time."""
-    project.add(TABLE)
-    project.run()
-    project.server.sql(f"ALTER ROLE {project.login['user']} SET lock_timeout = '300ms'")
-    project.add("ALTER TABLE item ADD COLUMN price int")
-    return project
-
-
-def test_a_lock_that_is_not_let_go_ends_the_run(impatient: AlembicProject) -> None:
-    with held(impatient):
-        done = impatient.run(retries=1)
-    assert done["failed"]
-    assert "failed after 2 attempts" in done["msg"]
-    assert "lock timeout" in done["msg"]
-    assert "stands at 0001" in done["msg"]
-
-
-def test_a_lock_that_is_let_go_is_waited_for(impatient: AlembicProject) -> None:
-    before = lock_timeouts(impatient)
-    with held(impatient) as over, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(impatient.run, retries=5)
-        eventually(lambda: lock_timeouts(impatient) > before, "it waited in vain once")
-        over.set()
-        done = running.result()
-    assert "failed" not in done, done["msg"]
-    assert done["attempts"] > 1
-    assert done["seconds"]["lock_waits"] > 0
-
-
 def test_of_twenty_at_once_one_migrates_and_the_others_have_nothing_to_do(project: AlembicProject) -> None:
     project.add(TABLE)
     project.add("INSERT INTO item VALUES (1, 'a')", "time.sleep(0.5)")
+    file = project.directory / "items.csv"
+    file.write_text("id,name\n1,a\n2,b\n")
+    seeds = [{"file": str(file), "table": "item", "key": ["id"]}]
     planned = project.plan()
     with ThreadPoolExecutor(20) as pool:
-        results = list(pool.map(lambda _: project.run(planned), range(20)))
+        results = list(pool.map(lambda _: project.run(planned, seeds=seeds), range(20)))
     assert [result["msg"] for result in results if "failed" in result] == []
     assert sorted(result["applied"] for result in results) == [[]] * 19 + [["0001", "0002"]]
-    assert project.sql("SELECT count(*) FROM item") == [(1,)]
+    assert sorted(result["seeds"]["items.csv"]["inserted"] for result in results) == [0] * 19 + [1]
+    assert project.sql("SELECT count(*) FROM item") == [(2,)]
 
 
 def test_a_migration_that_hangs_is_stopped_on_the_server_too(project: AlembicProject) -> None:
@@ -271,6 +199,40 @@ def test_a_migration_that_hangs_is_stopped_on_the_server_too(project: AlembicPro
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
     assert project.server.sql(sessions) == [(0,)]
     assert project.sql("SELECT * FROM item") == []
+
+
+TOOL = """
+import pathlib, subprocess, sys
+done = pathlib.Path(__file__).with_name("migrated")
+if sys.argv[1] == "status":
+    sys.exit(not done.exists())
+if sys.argv[1] == "seed":
+    print('{{"changed": false}}')
+if sys.argv[1] == "migrate" and {works}:
+    done.touch()
+if sys.argv[1] == "fail":
+    print("no way: {password}", file=sys.stderr)
+    sys.exit(3)
+"""
+
+
+def test_any_tool_migrates_once(project: AlembicProject) -> None:
+    tool = project.directory / "tool.py"
+    word = project.login["password"]
+    tool.write_text(TOOL.format(works=False, password=word))
+    given = {f"{name}_command": [sys.executable, "tool.py", name] for name in ("migrate", "status", "seed")}
+    done = project.run(**given)
+    assert "says after the migration that something is left" in done["msg"]
+    done = project.run(**{**given, "migrate_command": [sys.executable, "tool.py", "fail"]})
+    assert "ended with 3:" in done["msg"]
+    assert "no way: ********" in done["msg"], "the URL's password alone is hidden too"
+    assert word not in json.dumps(done)
+    tool.write_text(TOOL.format(works=True, password=""))
+    done = project.run(**given)
+    assert "failed" not in done, done["msg"]
+    assert (done["changed"], done["applied"]) == (True, [f"{sys.executable} tool.py migrate"])
+    assert project.plan(**given)["pending"] == []
+    assert not project.run(**given)["changed"]
 
 
 def test_a_point_to_go_back_to(project: AlembicProject) -> None:

@@ -64,6 +64,23 @@ def test_in_a_migration(project: AlembicProject) -> None:
     assert project.sql("SELECT * FROM item") == [(1, "a")]
 
 
+def test_in_an_index_that_is_made_concurrently(project: AlembicProject) -> None:
+    """The next run passes over the invalid index by IF NOT EXISTS: it is refused for it, though nobody could write down that it is new."""
+    kept = {"record": str(project.directory / "record.json")}
+    project.sql("INSERT INTO item VALUES (1, 'a')")
+    body = "BEGIN PERFORM pg_sleep(60); RETURN word; END"
+    project.sql(f"CREATE FUNCTION slow(word text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ {body} $$")
+    project.add(
+        "with op.get_context().autocommit_block():",
+        "    op.execute('CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON item (slow(name))')",
+    )
+    assert crash_during(project, lambda: project.run(**kept))["failed"]
+    assert project.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('i')") == [(False,)]
+    assert "left invalid indexes: i. " in project.run(**kept)["msg"]
+    project.sql("DROP INDEX i")
+    assert "failed" not in project.run(**kept)
+
+
 def test_in_a_seed(project: AlembicProject) -> None:
     body = "BEGIN IF NEW.id = 2 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END"
     project.sql(f"CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")

@@ -167,7 +167,12 @@ def test_the_way_back_is_shown_and_prod_takes_only_what_was_rehearsed(project: A
     assert revision_of(project) == [("0002",)]
     refused = run(project, environment="prod", **back)
     assert refused.returncode
-    assert "has to have run elsewhere before" in said(refused)
+    assert "has to have run before on data like these" in said(refused)
+    assert revision_of(project) == [("0002",)]
+    # Data of dev show nothing.
+    assert run(project, environment="dev", **back).returncode == 0
+    migrated(project)
+    assert run(project, environment="production", **back).returncode
     assert revision_of(project) == [("0002",)]
     done = run(project, environment="stage", **back)
     assert done.returncode == 0, done.stdout
@@ -197,6 +202,16 @@ def test_a_way_back_that_is_not_all_there(project: AlembicProject, given: dict[s
     assert refused.returncode
     assert message in said(refused)
     assert revision_of(project) == [("0001",)]
+
+
+def test_what_is_secret_in_the_sql_is_not_shown_and_hinders_nobody(project: AlembicProject) -> None:
+    variables = {**project.arguments()["environment_variables"], "OWNER": "accounting_of_ours", "WORD": "se-cret-word"}
+    project.add("CREATE SCHEMA accounting_of_ours")
+    project.add("CREATE TABLE accounting_of_ours.t (word text DEFAULT 'se-cret-word')")
+    shown = run(project, "--diff", "-vvv", environment_variables=variables, policy="expand_only")
+    assert shown.returncode == 0, shown.stdout
+    assert "CREATE TABLE ___hidden___.t (word text DEFAULT '___hidden___')" in shown.stdout
+    assert project.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'accounting_of_ours'") == [(1,)]
 
 
 def test_a_unique_index_is_not_taken_away_from_what_serves(project: AlembicProject) -> None:

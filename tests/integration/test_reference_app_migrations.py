@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils import _oneoff
+from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
 from tests.integration.reference_app import World, docker, running
 from tests.support import run_module
@@ -216,3 +219,37 @@ def test_an_image_that_is_not_there_is_not_asked_for_elsewhere(world: World) -> 
     planned = run_module("migrate_seed", {**arguments, "phase": "plan"})
     assert planned["failed"]
     assert "lastro/nothing:1" in planned["msg"]
+
+
+def test_a_container_that_a_killed_run_left_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    label, name = f"com.docker.compose.project={world.prefix}", f"{world.prefix}-migrate-run-left"
+    docker("run", "--detach", "--rm", "--label", label, "--name", name, world.image, "sleep", "3")
+    project = _oneoff.Container(
+        Engine("/var/run/docker.sock"), world.prefix, str(world.directory / "jobs"), "migrate", {}
+    )
+    with pytest.raises(PlatformError, match=f"The container {name} of an earlier run still runs after 1 s"):
+        project.wait_for_others(1)
+    project.wait_for_others(30)
+    docker("create", "--label", label, "--name", name, world.image, "sleep", "3")
+    project.wait_for_others(1)
+    assert name in docker("ps", "--all", "--format", "{{.Names}}").stdout, "somebody may be about to start it"
+    monkeypatch.setattr(_oneoff, "ABANDONED_SECONDS", -1)
+    project.wait_for_others(1)
+    assert name not in docker("ps", "--all", "--format", "{{.Names}}").stdout
+
+
+def test_the_command_lines_of_systems_in_production(world: World) -> None:
+    """As nutri and equivalence name them: migrations and seeds by a command that is given a URL, a check, and seeds by a script."""
+    world.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    tool = ["sh", "-c", 'python -m src.database.cli "$0" --url "$(cat /run/secrets/DATABASE_URL)"']
+    commands = {"migrate_command": [*tool, "migrate-seed"], "status_command": [*tool, "healthcheck"]}
+    given = module_arguments(world, **commands, seed_command=["python", "scripts/seed_safe.py"])
+    planned = run_module("migrate_seed", {**given, "phase": "plan"})
+    assert [entry["sql_error"] for entry in planned["pending"]] == ["it is a command"]
+    done = run_module("migrate_seed", {**given, "phase": "run", "planned": planned})
+    assert "failed" not in done, done["msg"]
+    assert (done["changed"], json.loads(done["seed_command"])["changed"]) == (True, False)
+    assert world.cli("healthcheck").returncode == 0
+    again = run_module("migrate_seed", {**given, "phase": "plan"})
+    assert (again["pending"], again["changed"]) == ([], False)
+    assert not run_module("migrate_seed", {**given, "phase": "run", "planned": again})["changed"]

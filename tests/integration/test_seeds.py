@@ -207,6 +207,21 @@ def test_a_file_that_would_remove_the_rows_of_another(project: AlembicProject) -
     assert not run(project, seeds=[west, east]).get("failed")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('remove_missing: "false"', "`remove_missing` is 'false'. Write true or false"),
+        ("environments: []", "`environments` names none"),
+        ("environments:", "`environments` names none"),
+    ],
+)
+def test_what_would_remove_rows_or_let_it_into_prod_by_mistake(
+    project: AlembicProject, line: str, message: str
+) -> None:
+    one = seed(project, "countries.yml", f"{YAML}{line}\n")
+    assert message in run(project, seeds=[one], environment="prod")["msg"]
+
+
 def test_types_that_know_no_equality(project: AlembicProject) -> None:
     project.sql("CREATE TABLE place (id int PRIMARY KEY, facts json, spot point)")
     rows = """id,facts,spot\n1,"{""a"": 1, ""b"": 2}","(1,2)"\n2,{},"(3,4)"\n"""

@@ -36,8 +36,24 @@ RATIO = 2
 KEYS_RATIO = 3
 # What asks a Postgres; the gate's other files have nothing to do with its version.
 FILES = (
-    *("migrate_seed", "migrate_seed_gate", "migrate_seed_faults", "seeds", "health_gate"),
-    *("api_key", "api_key_application", "api_key_faults", "api_key_openbao", "api_key_play"),
+    *(
+        "migrate_seed",
+        "migrate_seed_branches",
+        "migrate_seed_faults",
+        "migrate_seed_gate",
+        "migrate_seed_locks",
+        "seeds",
+    ),
+    *(
+        "api_key",
+        "api_key_application",
+        "api_key_aws",
+        "api_key_faults",
+        "api_key_life",
+        "api_key_openbao",
+        "api_key_play",
+    ),
+    "health_gate",
 )
 
 

@@ -18,7 +18,17 @@ from ansible_collections.lastro.platform.plugins.plugin_utils._key_sinks import 
 
 NOW = 1_000_000.0
 LOOKED: dict[str, Any] = {
-    **{"now": NOW, "place": "", "schema": [], "due": [], "keys": [], "known": {}, "peppers": {}, "notices": []},
+    **{
+        "now": NOW,
+        "place": "",
+        "schema": [],
+        "due": [],
+        "keys": [],
+        "known": {},
+        "ends": {},
+        "peppers": {},
+        "notices": [],
+    },
     "statement_seconds": 0.1,
 }
 

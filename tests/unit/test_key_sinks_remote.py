@@ -1,14 +1,13 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sinks of API keys that are secret managers: what is refused before anything is sent, and the calls to AWS against a stand-in.
+"""Sinks of API keys that are secret managers: what is refused before anything is sent.
 
-The KV engine is tested against a real OpenBao in tests/integration/test_api_key_openbao.py. AWS itself was never asked.
+What they do is tested in tests/integration: test_api_key_openbao.py has a real OpenBao, test_api_key_aws.py AWS as moto has it.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -71,89 +70,17 @@ def test_more_than_a_request_may_have_is_not_sent() -> None:
         sink._store({"keys": {}, "pending": {"a": entry("a" * 12_000_000)}}, 1)
 
 
-class AwsError(Exception):
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.response = {"Error": {"Code": code}}
-
-
-class Aws:
-    """What Secrets Manager does, as its documentation has it."""
-
-    def __init__(self) -> None:
-        self.versions: dict[str, str] = {}
-        self.labels: dict[str, str] = {}
-        self.interfere = 0
-
-    def get_secret_value(self, SecretId: str) -> dict[str, Any]:
-        if "AWSCURRENT" not in self.labels:
-            raise AwsError("ResourceNotFoundException")
-        version = self.labels["AWSCURRENT"]
-        return {"VersionId": version, "SecretString": self.versions[version]}
-
-    def create_secret(self, Name: str, SecretString: str, ClientRequestToken: str) -> dict[str, Any]:
-        if self.versions:
-            raise AwsError("ResourceExistsException")
-        self.versions[ClientRequestToken] = SecretString
-        self.labels["AWSCURRENT"] = ClientRequestToken
-        return {"VersionId": ClientRequestToken}
-
-    def put_secret_value(
-        self, SecretId: str, SecretString: str, ClientRequestToken: str, VersionStages: list[str]
-    ) -> dict[str, Any]:
-        self.versions[ClientRequestToken] = SecretString
-        self.labels |= dict.fromkeys(VersionStages, ClientRequestToken)
-        return {"VersionId": ClientRequestToken}
-
-    def update_secret_version_stage(
-        self, SecretId: str, VersionStage: str, RemoveFromVersionId: str, MoveToVersionId: str | None = None
-    ) -> None:
-        if self.interfere:
-            self.interfere -= 1
-            content = {"keys": {}, "pending": {f"other-{self.interfere}": entry(f"other-{self.interfere}")}}
-            self.versions["other"] = json.dumps(content)
-            self.labels["AWSCURRENT"] = "other"
-        if self.labels.get(VersionStage) != RemoveFromVersionId:
-            raise AwsError("InvalidParameterException")
-        if VersionStage == "AWSCURRENT":
-            self.labels["AWSPREVIOUS"] = RemoveFromVersionId
-        del self.labels[VersionStage]
-        if MoveToVersionId:
-            self.labels[VersionStage] = MoveToVersionId
-
-
-def test_a_rotation_in_aws() -> None:
-    aws = Aws()
-    sink = AwsSink("shop/api_keys", aws, no_pause)
-    assert sink.read() == {"keys": {}, "pending": {}}
-    sink.stage([entry("a")])
-    sink.finish([entry("a", ref="1")])
-    assert sink.read()["keys"]["a"]["key"] == "plain-a"
-    sink.stage([entry("b", replaces="1")])
-    staged = aws.labels["AWSCURRENT"]
-    assert set(sink.read()["keys"]) == {"a"}
-    sink.discard(["b"])
-    assert sink.read() == {"keys": {"a": {"id": "a", "key": "plain-a", "ref": "1"}}, "pending": {}}
-    # AWS deletes what has no label.
-    assert staged not in {version for label, version in aws.labels.items() if label != "LASTRO_STAGED"}
-
-
-def test_somebody_else_writes_to_aws_at_the_same_time() -> None:
-    aws = Aws()
-    sink = AwsSink("shop/api_keys", aws, no_pause)
-    sink.stage([entry("first")])
-    aws.interfere = 1
-    sink.stage([entry("mine")])
-    assert set(sink.read()["pending"]) == {"other-0", "mine"}
-
-
 def test_what_aws_refuses() -> None:
-    class Denied:
-        def get_secret_value(self, **_arguments: Any) -> None:
-            raise AwsError("AccessDeniedException")
+    class Aws:
+        def get_secret_value(self, SecretId: str, VersionStage: str) -> None:
+            error = Exception()
+            error.response = {
+                "Error": {"Code": {"denied": "AccessDeniedException"}.get(SecretId, "ResourceNotFoundException")}
+            }  # type: ignore[attr-defined]
+            raise error
 
-    with pytest.raises(PlatformError, match="refused get_secret_value of p: AccessDeniedException"):
-        AwsSink("p", Denied(), no_pause).read()
+    with pytest.raises(PlatformError, match="refused get_secret_value of denied: AccessDeniedException"):
+        AwsSink("denied", Aws(), no_pause).read()
     with pytest.raises(PlatformError, match="more than the 65536 bytes"):
         AwsSink("p", Aws(), no_pause).stage([entry("x" * 70000)])
 

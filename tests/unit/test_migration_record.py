@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_tool import Leave
+from ansible_collections.lastro.platform.plugins.module_utils._migration_guard import Leftovers
 from ansible_collections.lastro.platform.plugins.module_utils._migration_record import Record, records
 
 
@@ -42,6 +43,16 @@ def test_what_was_reached_stays_and_how_it_ended_is_the_last_run(tmp_path: Path)
     assert (tmp_path / "migrations/migrate.json").stat().st_mode & 0o077 == 0
     assert (tmp_path / "migrations").stat().st_mode & 0o077 == 0
     assert [entry["service"] for entry in records(tmp_path / "migrations")] == ["migrate"]
+
+
+def test_what_was_invalid_before_a_run_stays_until_one_ends_well(tmp_path: Path) -> None:
+    record, before = Record(str(tmp_path / "migrate.json")), Leftovers(("i",), ("t.c",))
+    record.begin("1.4", Leftovers())
+    assert (record.unfinished(), record.read()["ok"]) == (Leftovers(), False)
+    record.keep(False, "1.4", [], [], before)
+    assert record.unfinished() == before
+    record.keep(True, "1.4", ["5"], ["5"])
+    assert record.unfinished() is None
 
 
 def test_without_a_path_nothing_is_kept() -> None:
