@@ -49,20 +49,31 @@ def run_module(name: str, args: dict[str, Any], check: bool = False, diff: bool 
 
     The arguments travel on standard input, as no process list may show them.
     """
+    with started_module(name, args, check, diff) as process:
+        output, errors = process.communicate()
+    try:
+        result = json.loads(output)
+    except ValueError as error:
+        message = f"{name} ended with {process.returncode} and no JSON:\n{output}\n{errors}"
+        raise AssertionError(message) from error
+    assert isinstance(result, dict), output
+    return result
+
+
+def started_module(name: str, args: dict[str, Any], check: bool = False, diff: bool = False) -> subprocess.Popen[str]:
+    """A module of the collection that runs by now."""
     internal = {"_ansible_check_mode": check, "_ansible_diff": diff}
-    done = subprocess.run(
+    process = subprocess.Popen(
         # -P: a module named like one of the standard library must not stand in its way.
         [sys.executable, "-P", str(REPOSITORY / "plugins" / "modules" / f"{name}.py")],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}),
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    try:
-        result = json.loads(done.stdout)
-    except ValueError as error:
-        message = f"{name} ended with {done.returncode} and no JSON:\n{done.stdout}\n{done.stderr}"
-        raise AssertionError(message) from error
-    assert isinstance(result, dict), done.stdout
-    return result
+    assert process.stdin
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **internal}}))
+    process.stdin.close()
+    process.stdin = None  # all is said, and `communicate` has nothing to add
+    return process

@@ -205,12 +205,18 @@ def test_a_way_back_that_is_not_all_there(project: AlembicProject, given: dict[s
 
 
 def test_what_is_secret_in_the_sql_is_not_shown_and_hinders_nobody(project: AlembicProject) -> None:
-    variables = {**project.arguments()["environment_variables"], "OWNER": "accounting_of_ours", "WORD": "se-cret-word"}
+    variables = {
+        **project.arguments()["environment_variables"],
+        "OWNER": "accounting_of_ours",
+        "WORD": "se-cret-word",
+        "SHORT": "xq7",
+    }
     project.add("CREATE SCHEMA accounting_of_ours")
     project.add("CREATE TABLE accounting_of_ours.t (word text DEFAULT 'se-cret-word')")
     shown = run(project, "--diff", "-vvv", environment_variables=variables, policy="expand_only")
     assert shown.returncode == 0, shown.stdout
     assert "CREATE TABLE ___hidden___.t (word text DEFAULT '___hidden___')" in shown.stdout
+    assert "xq7" not in shown.stdout
     assert project.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'accounting_of_ours'") == [(1,)]
 
 
