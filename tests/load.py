@@ -25,10 +25,11 @@ CONNECTIONS = 16
 class Load:
     """`rate` requests a second over keep-alive connections, until `stop()` or for `seconds`."""
 
-    def __init__(self, url: str, rate: float, seconds: float = 600) -> None:
+    def __init__(self, url: str, rate: float, seconds: float = 600, host: str = "") -> None:
         parts = urlsplit(url)
         self.address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.path = parts.path or "/"
+        self.headers = {"Host": host} if host else {}
         self.interval = CONNECTIONS / rate
         self.seconds = seconds
         self.answers: Counter[str] = Counter()
@@ -71,7 +72,7 @@ class Load:
             began = time.monotonic()
             try:
                 connection = connection or http.client.HTTPConnection(*self.address, timeout=10)
-                connection.request("GET", self.path)
+                connection.request("GET", self.path, headers=self.headers)
                 answer = connection.getresponse()
                 body = answer.read(200).decode(errors="replace")
                 self._note(answer.status == 200, f"{answer.status} {body}", time.monotonic() - began)

@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import KEY
+
 COLOURS = ("blue", "green")
-KEY = "active"
-
-
-def parse_map(text: str) -> str | None:
-    """The colour in the text of a map, None where there is none."""
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == KEY:
-            return words[1]
-    return None
 
 
 def render_map(colour: str | None) -> str:

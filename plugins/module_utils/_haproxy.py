@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
@@ -195,28 +195,12 @@ class Admin:
 
     def ask(self, *commands: str) -> str | None:
         """Send commands on one connection and return all that is answered; None when HAProxy does not run."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self.timeout)
         try:
-            with connection:
-                connection.connect(self.path)
-                connection.sendall(("; ".join(commands) + "\n").encode())
-                # The master's socket would wait for more.
-                connection.shutdown(socket.SHUT_WR)
-                parts = iter(lambda: connection.recv(65536), b"")
-                return b"".join(parts).decode(errors="replace")
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
+            return memory.ask(self.path, commands, self.timeout)
         except OSError as error:
             raise PlatformError(
                 f"HAProxy does not answer on {self.path}: {error}", "Look at the log of the proxy's container."
             ) from error
-
-
-def parse_old_workers(text: str) -> list[int]:
-    """`show proc` of the master: the workers that a reload left to finish their connections."""
-    _new, _heading, old = text.partition("# old workers")
-    return [int(line.split()[0]) for line in old.partition("#")[0].splitlines() if line.split()]
 
 
 def model(routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

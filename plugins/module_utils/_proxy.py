@@ -8,19 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.lastro.platform.plugins.module_utils import _proxy_candidate as candidate
-from ansible_collections.lastro.platform.plugins.module_utils._colour import (
-    COLOURS,
-    KEY,
-    Decision,
-    decide,
-    parse_map,
-    render_map,
-)
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_provisional as provisional
+from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS, Decision, decide, render_map
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import (
@@ -30,10 +25,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
     parse_file,
 )
 
-MAP_FILE = "maps/colour.map"
 STATE_FILE = "run/servers.state"
-# The map's name in HAProxy is its path in the container.
-MAP_NAME = f"{candidate.MOUNTS['maps']}/colour.map"
 POLL_SECONDS = 0.1
 
 
@@ -54,18 +46,16 @@ class Proxy:
     def __init__(self, directory: str, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self.directory = StackDirectory(directory)
         self.admin = haproxy.Admin(os.path.join(directory, "run/admin.sock"))
-        self.master = haproxy.Admin(os.path.join(directory, "run/master.sock"))
         self.clock = clock
         self.sleep = sleep
 
     def read(self) -> Seen:
         """One look: two small files and one connection."""
-        text = self.directory.read(MAP_FILE)
-        answer = self.admin.ask(f"show map {MAP_NAME}", "show servers state")
+        text = self.directory.read(memory.MAP_FILE)
+        answer = self.admin.ask(f"show map {memory.MAP_NAME}", "show servers state")
         entries, mark, servers = (answer or "").partition("# be_id")
-        # In memory each entry is preceded by its address.
-        runtime = parse_map("\n".join(line.partition(" ")[2] for line in entries.splitlines()))
-        file = parse_map((text or b"").decode())
+        runtime = memory.parse_memory(entries)
+        file = memory.parse_map((text or b"").decode())
         return Seen(text is not None, file, runtime, answer is not None, haproxy.parse_servers(mark + servers))
 
     def maintenance(self) -> set[tuple[str, str]]:
@@ -92,7 +82,7 @@ class Proxy:
 
     def write_map(self, colour: str | None) -> None:
         self.directory.ensure(ManagedDirectory("maps", 0o755, 0, 0))
-        self.directory.write(ManagedFile(MAP_FILE, render_map(colour).encode(), 0o644, 0, 0))
+        self.directory.write(ManagedFile(memory.MAP_FILE, render_map(colour).encode(), 0o644, 0, 0))
 
     def write_state(self, servers: list[haproxy.Server], newcomers: Iterable[tuple[str, str]] = ()) -> None:
         states = {(s.backend, s.name): s.state == "maintenance" for s in servers}
@@ -100,14 +90,16 @@ class Proxy:
         self.directory.write(ManagedFile(STATE_FILE, text.encode(), 0o644, 0, 0))
 
     def set_map(self, colour: str, present: bool) -> None:
-        """In memory of the worker that serves, and of those that finish connections after a reload; then read back."""
-        command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}"
-        for worker in haproxy.parse_old_workers(self.master.ask("show proc") or ""):
-            self.master.ask(f"@!{worker} {command}")
-        self.admin.ask(command)
+        """In memory; then read back."""
+        try:
+            memory.set_colour(self.directory.path, colour, present)
+        except OSError as error:
+            raise PlatformError(
+                f"HAProxy does not answer: {error}", "Look at the log of the proxy's container."
+            ) from error
         runtime = self.read().runtime
         if runtime != colour:
-            if runtime is not None:
+            if runtime is not None and not provisional.pending(self.directory):
                 self.write_map(runtime)
             raise PlatformError(
                 f"HAProxy still serves {runtime} after it was told to serve {colour}",
@@ -124,6 +116,8 @@ class Plan:
     rest: list[haproxy.Server]
     write_map: bool
     write_state: bool
+    # In memory only, until somebody confirms it.
+    provisional: bool = False
 
     @property
     def changed(self) -> bool:
@@ -134,9 +128,15 @@ def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Pla
     decision = decide(seen.file, seen.runtime, options["colour"])
     wanted = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
     there = {(s.backend, s.name) for s in seen.servers}
+    # Without a colour before there is none to go back to.
+    tentative = options["state"] == "provisional" and decision.switches and decision.before is not None
+    if tentative:
+        # What serves now has to be able to do so again.
+        wanted = {server: ready for server, ready in wanted.items() if ready or server.colour == decision.after}
     down = {(s.backend, s.name) for s in seen.servers if not wanted.get(s, s.state != "maintenance")}
     return Plan(
         decision=decision,
+        provisional=tentative,
         ready=[s for s, ready in wanted.items() if ready and s.state in ("maintenance", "drain")],
         rest=[s for s, ready in wanted.items() if not ready and s.state != "maintenance"],
         write_map=not seen.has_file or seen.file != decision.after or (seen.running and seen.runtime != decision.after),
@@ -185,7 +185,10 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
         # Slots of the new colour that stay empty: nobody uses them yet, and nobody waits for them.
         proxy.set_states([s for s in todo.rest if s.backend.endswith(f"_{decision.after}")], "maint")
         proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
-    if todo.write_map:
+    if todo.provisional and decision.before and decision.after:
+        provisional.arm(proxy.directory, decision.before, decision.after, options["release"], options["undo_seconds"])
+        proxy.set_map(decision.after, present=True)
+    elif todo.write_map:
         proxy.write_map(decision.after)
         if decision.after and seen.running and seen.runtime != decision.after:
             proxy.set_map(decision.after, present=seen.runtime is not None)
@@ -194,10 +197,38 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
         proxy.write_state(proxy.read().servers)
 
 
+def settled(proxy: Proxy, seen: Seen, options: dict[str, Any], check_mode: bool) -> tuple[Seen, dict[str, Any] | None]:
+    """The proxy without a switch that is provisional still, but for the one that is to be confirmed now; and the one that was taken back."""
+    switch = provisional.pending(proxy.directory)
+    if options["state"] == "confirmed":
+        if switch and switch.after == options["colour"] and seen.runtime == switch.after:
+            if not check_mode:
+                proxy.write_map(switch.after)
+                provisional.confirm(proxy.directory)
+            return replace(seen, has_file=True, file=switch.after), None
+        if not check_mode and (switch or seen.runtime != options["colour"]):
+            why = provisional.undone(proxy.directory) or f"HAProxy serves {seen.runtime or 'nothing'}"
+            raise PlatformError(
+                f"{options['colour']} can't be confirmed: {why}",
+                "Read why, then release again: nothing is in the way of it.",
+            )
+    if not switch:
+        return seen, None
+    if check_mode:
+        back = switch.before if seen.runtime == switch.after != seen.file else seen.runtime
+        return replace(seen, runtime=back), None
+    taken_back = provisional.settle(proxy.directory, switch)
+    return proxy.read(), {
+        "release": switch.release,
+        "before": switch.before,
+        "after": switch.after,
+    } if taken_back else None
+
+
 def picture(colour: str | None, maintenance: set[tuple[str, str]]) -> str:
     """For the diff."""
     lines = sorted(f"{backend}/{name} maintenance" for backend, name in maintenance)
-    return "\n".join([*([f"{KEY} {colour}"] if colour else []), *lines]) + "\n"
+    return "\n".join([*([f"{memory.KEY} {colour}"] if colour else []), *lines]) + "\n"
 
 
 def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, Any]:
@@ -205,6 +236,8 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
     options = {**options, "slots": parse_slots(options["slots"] or {})}
     with contextlib.nullcontext() if check_mode else proxy.directory.locked():
         seen, kept = proxy.read(), proxy.maintenance()
+        file = seen.file
+        seen, undone = settled(proxy, seen, options, check_mode)
         todo = plan(seen, kept, options)
         refuse_outage(seen, todo.decision, options["candidate"])
         newcomers = haproxy.newcomers(seen.servers, new_config(options["candidate"])) - kept
@@ -220,14 +253,23 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
     before = {(s.backend, s.name) for s in seen.servers if s.state == "maintenance"}
     after = (before | newcomers | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
     return {
-        "changed": todo.changed or bool(newcomers),
+        "changed": todo.changed or bool(newcomers) or bool(undone) or seen.file != file,
         "active": {"before": todo.decision.before, "after": todo.decision.after},
         "map": {"file": now.file, "runtime": now.runtime},
+        "provisional": None if check_mode else told(provisional.pending(proxy.directory)),
+        "undone": undone,
         "running": seen.running,
         "servers": haproxy.table(now.servers),
         "slots": haproxy.ready_slots(now.servers),
-        "diff": {"before": picture(seen.file, before), "after": picture(todo.decision.after, after)},
+        "diff": {"before": picture(file, before), "after": picture(todo.decision.after, after)},
     }
+
+
+def told(switch: provisional.Provisional | None) -> dict[str, Any] | None:
+    """A switch that waits to be confirmed, as the module returns it."""
+    if not switch:
+        return None
+    return {"release": switch.release, "before": switch.before, "after": switch.after, "until": round(switch.until)}
 
 
 def try_candidate(options: dict[str, Any]) -> None:

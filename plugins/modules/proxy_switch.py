@@ -16,6 +16,9 @@ description:
   - A switch sets servers ready, waits until HAProxy's own checks find each ready server of the new colour up, writes the
     map file, then HAProxy's memory (that of workers still finishing after a reload, too), reads it back, and only then
     puts servers into maintenance. If the servers do not come up, nothing was switched and the module fails.
+  - A switch with O(state=provisional) is in HAProxy's memory only. The map file goes on naming the colour of before, so a restart of HAProxy or
+    its host ends there, and a timer of the host takes the switch back after O(undo_seconds) unless O(state=confirmed) came before. It needs
+    nobody else for that. Whatever runs next on this proxy takes it back at once.
   - Which servers are in maintenance is kept in HAProxy's state file, so it survives reload and restart.
 author:
   - Lastro maintainers (@lastro-dev)
@@ -38,6 +41,23 @@ options:
     description: The colour to serve. What serves is kept when not given.
     type: str
     choices: [blue, green]
+  state:
+    description:
+      - V(served) is for good.
+      - V(provisional) serves O(colour) until it is confirmed or O(undo_seconds) are over, and leaves the servers of the other colour as they are.
+        Where nothing serves yet there is nothing to go back to, and it is for good.
+      - V(confirmed) makes that for good. It fails where the switch was taken back already.
+    type: str
+    choices: [served, provisional, confirmed]
+    default: served
+  release:
+    description: The release that is switched to, for messages.
+    type: str
+    default: ""
+  undo_seconds:
+    description: Seconds after which a provisional switch is taken back.
+    type: float
+    default: 60
   slots:
     description:
       - How many slots are ready, counted from the first, as colour → service → number, on each host. The others of that service
@@ -115,6 +135,19 @@ EXAMPLES = r"""
     slots:
       green: {web: 2}
 
+- name: Try blue for two minutes
+  lastro.platform.proxy_switch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: blue
+    state: provisional
+    undo_seconds: 120
+
+- name: Keep it
+  lastro.platform.proxy_switch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: blue
+    state: confirmed
+
 - name: Take the old colour out once it is drained
   lastro.platform.proxy_switch:
     directory: /var/lib/lastro/shop/proxy
@@ -133,6 +166,16 @@ map:
   type: dict
   returned: success
   sample: {file: green, runtime: green}
+provisional:
+  description: The switch that waits to be confirmed, with the time on this host (seconds since 1970) at which it is taken back. Null without one.
+  type: dict
+  returned: success
+  sample: {release: "1.4.2", before: blue, after: green, until: 1785312000}
+undone:
+  description: The switch of an earlier run that this one took back. Null without one.
+  type: dict
+  returned: success
+  sample: {release: "1.4.2", before: blue, after: green}
 running:
   description: Whether HAProxy answered on its admin socket.
   type: bool
@@ -172,6 +215,9 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "colour": {"type": "str", "choices": list(COLOURS)},
+            "state": {"type": "str", "choices": ["served", "provisional", "confirmed"], "default": "served"},
+            "release": {"type": "str", "default": ""},
+            "undo_seconds": {"type": "float", "default": 60},
             "slots": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "float", "default": 10},
@@ -186,6 +232,7 @@ def main() -> None:
             },
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
         },
+        required_if=[("state", "provisional", ["colour"]), ("state", "confirmed", ["colour"])],
         supports_check_mode=True,
     )
     given = module.params["candidate"]

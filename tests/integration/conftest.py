@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration import postgres_server
 from tests.integration.images_support import remove_images
-from tests.support import random_name
+from tests.integration.proxy_stand import Stand
+from tests.support import random_name, run_module
 
 # The longest first: two workers that take file after file then end at about the same time.
 LONG = (
@@ -49,3 +53,27 @@ def wanted(server: postgres_server.Server) -> Iterator[dict[str, Any]]:
     """What is asked of the module for a database of one test."""
     with postgres_server.database(server) as arguments:
         yield arguments
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Stand]:
+    """A proxy for the tests of one file."""
+    # Not pytest's own directory: the path of a Unix socket may have 107 characters.
+    directory = Path(tempfile.mkdtemp(prefix="lt-"))
+    made = Stand(directory)
+    done = made.role()
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield made
+    finally:
+        run_module("stack", {"project": f"{made.name}-proxy", "directory": str(made.directory), "state": "absent"})
+        for slot in made.slots.values():
+            slot.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def proxy(stand: Stand) -> Stand:
+    """That proxy as every test finds it: blue serves, everything is ready."""
+    stand.rest()
+    return stand

@@ -7,46 +7,21 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from ansible_collections.lastro.platform.plugins.module_utils._colour import parse_map, render_map
+from ansible_collections.lastro.platform.plugins.module_utils._colour import render_map
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import parse_map
 
 from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.support import REPOSITORY, run_module
 
 MAP = "/haproxy/maps/colour.map"
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[Stand]:
-    # Not pytest's own directory: the path of a Unix socket may have 107 characters.
-    directory = Path(tempfile.mkdtemp(prefix="lt-"))
-    made = Stand(directory)
-    done = made.role()
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield made
-    finally:
-        run_module("stack", {"project": f"{made.name}-proxy", "directory": str(made.directory), "state": "absent"})
-        for slot in made.slots.values():
-            slot.stop()
-        shutil.rmtree(directory)
-
-
-@pytest.fixture
-def proxy(stand: Stand) -> Stand:
-    stand.rest()
-    return stand
 
 
 def test_switches_under_keep_alive_load_lose_no_request(proxy: Stand) -> None:
@@ -110,6 +85,7 @@ def test_doing_nothing_is_cheap(proxy: Stand) -> None:
         "hosts": [],
         "wait_timeout": 10.0,
         "candidate": None,
+        "state": "served",
         "engine": "/var/run/docker.sock",
     }
     real = Proxy(options["directory"], time.monotonic, time.sleep)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lastro.platform.plugins.module_utils._colour import decide, parse_map, render_map
+from ansible_collections.lastro.platform.plugins.module_utils._colour import decide, render_map
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import parse_map
 
 
 @pytest.mark.parametrize(

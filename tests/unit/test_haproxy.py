@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import old_workers
 
 HEADER = f"1\n# {haproxy.STATE_COLUMNS}\n"
 
@@ -188,9 +189,9 @@ def test_old_workers() -> None:
     text = (
         "#<PID> <type>\n1 master 1\n# workers\n30 worker 0\n# old workers\n8 worker 1 0d\n9 worker 1 0d\n# programs\n\n"
     )
-    assert haproxy.parse_old_workers(text) == [8, 9]
-    assert haproxy.parse_old_workers("#<PID>\n1 master\n# workers\n30 worker 0\n# programs\n") == []
-    assert haproxy.parse_old_workers("") == []
+    assert old_workers(text) == [8, 9]
+    assert old_workers("#<PID>\n1 master\n# workers\n30 worker 0\n# programs\n") == []
+    assert old_workers("") == []
 
 
 PORTS = {"blue": [18000, 18001], "green": [18100, 18101]}

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The colour in HAProxy's memory, and a switch that is taken back when nobody confirms it.
+
+`proxy_switch` imports this file, and leaves its text on the proxy's host as a program of its own: `undo.py DIRECTORY TOKEN`. That one works when the
+machine that started the release is gone, so it needs Python alone, and imports nothing of this collection.
+
+A provisional switch is in HAProxy's memory only. The map file still names the colour of before, so whatever happens to HAProxy or its host
+meanwhile ends there too. The marker beside it says until when somebody has to confirm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+KEY = "active"
+MAP_FILE = "maps/colour.map"
+# The map's name in HAProxy is its path in the container.
+MAP_NAME = "/haproxy/maps/colour.map"
+MARKER = "provisional.json"
+UNDONE = "undone.json"
+TRIES = 30
+TRY_SECONDS = 1.0
+
+
+def ask(path: str, commands: tuple[str, ...], timeout: float = 5.0) -> str | None:
+    """Send commands to a socket of HAProxy on one connection; all that is answered, None where it does not run. OSError where it hangs."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        with connection:
+            connection.connect(path)
+            connection.sendall(("; ".join(commands) + "\n").encode())
+            # The master's socket would wait for more.
+            connection.shutdown(socket.SHUT_WR)
+            parts = iter(lambda: connection.recv(65536), b"")
+            return b"".join(parts).decode(errors="replace")
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
+def old_workers(text: str) -> list[int]:
+    """`show proc` of the master: the workers that a reload left to finish their connections."""
+    _new, _heading, old = text.partition("# old workers")
+    return [int(line.split()[0]) for line in old.partition("#")[0].splitlines() if line.split()]
+
+
+def parse_map(text: str) -> str | None:
+    """The colour in the text of a map, None where there is none."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == KEY:
+            return words[1]
+    return None
+
+
+def parse_memory(text: str) -> str | None:
+    """The colour in the answer to `show map`, where each entry is preceded by its address."""
+    return parse_map("\n".join(line.partition(" ")[2] for line in text.splitlines()))
+
+
+def set_colour(directory: str, colour: str, present: bool) -> None:
+    """In memory of the worker that serves, and of those that finish connections after a reload, which would go on as before."""
+    admin, master = (os.path.join(directory, "run", name) for name in ("admin.sock", "master.sock"))
+    command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}"
+    for worker in old_workers(ask(master, ("show proc",)) or ""):
+        ask(master, (f"@!{worker} {command}",))
+    ask(admin, (command,))
+
+
+def colour_in_memory(directory: str) -> str | None:
+    """What serves now; None where HAProxy does not run or has none."""
+    return parse_memory(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {MAP_NAME}",)) or "")
+
+
+def colour_of_file(directory: str) -> str | None:
+    """What serves after a restart."""
+    with contextlib.suppress(OSError), open(os.path.join(directory, MAP_FILE), encoding="utf-8") as file:
+        return parse_map(file.read())
+    return None
+
+
+def read_json(directory: str, name: str) -> dict[str, Any] | None:
+    """The marker or what became of the last one; None where there is none."""
+    try:
+        with open(os.path.join(directory, name), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextlib.contextmanager
+def locked(directory: str) -> Iterator[None]:
+    """While nobody else changes this proxy: the lock of every module that works on the directory."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_back(directory: str, marker: dict[str, Any]) -> bool:
+    """Serve what the file names again, and forget the marker; whether it was provisional still. Under the lock."""
+    confirmed = colour_of_file(directory) == marker["after"]
+    if not confirmed and colour_in_memory(directory) == marker["after"]:
+        set_colour(directory, marker["before"], present=True)
+        if colour_in_memory(directory) == marker["after"]:
+            raise OSError(f"HAProxy still serves {marker['after']}")
+    # A crash before this line has the next one do it all again, which is the same.
+    os.unlink(os.path.join(directory, MARKER))
+    return not confirmed
+
+
+def undo(directory: str, token: str) -> None:
+    """Wait until the time of a provisional switch is over, then take it back unless it was confirmed."""
+    while (marker := read_json(directory, MARKER)) and marker["token"] == token:
+        left = marker["until"] - time.time()
+        if left <= 0:
+            break
+        time.sleep(min(left, TRY_SECONDS))
+    with locked(directory):
+        marker = read_json(directory, MARKER)
+        if marker and marker["token"] == token and take_back(directory, marker):
+            said = {**marker, "undone_at": time.time(), "why": "nobody confirmed it in time"}
+            with open(os.path.join(directory, UNDONE), "w", encoding="utf-8") as file:
+                json.dump(said, file)
+
+
+def main(directory: str, token: str) -> None:
+    for _ in range(TRIES):
+        with contextlib.suppress(OSError, ValueError):
+            return undo(directory, token)
+        time.sleep(TRY_SECONDS)
+    return None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
