@@ -186,7 +186,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"peppers": {"1": "SECRETPEPPER"}}, "Pepper 1 is not 32 bytes in hex"),
     ({"url": "postgresql://u:SECRETPEPPER@127.0.0.1:1/x"}, "does not answer"),
     ({"colour": "blue"}, "colour"),
-    ({"sink": {"type": "aws_secrets_manager", "path": "x", "region": "eu-west-1"}}, "needs boto3 on the controller"),
     ({"state": "imported"}, "It is not said which keys to import"),
 ]
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration import postgres_server
 from tests.integration import test_migrate_seed as migrations
+from tests.integration import test_migrate_seed_locks as locks
 from tests.integration import test_seeds as seeds
 from tests.integration.alembic_project import AlembicProject
 from tests.integration.api_keys import Keys
@@ -56,7 +57,7 @@ def test_a_lock_is_waited_for(project: AlembicProject) -> None:
     project.sql(migrations.TABLE)
     project.server.sql(f"ALTER ROLE {project.login['user']} SET lock_timeout = '300ms'")
     project.add("ALTER TABLE item ADD COLUMN price int")
-    migrations.test_a_lock_that_is_let_go_is_waited_for(project)
+    locks.test_a_lock_that_is_let_go_is_waited_for(project)
 
 
 def test_the_way_back(project: AlembicProject) -> None:

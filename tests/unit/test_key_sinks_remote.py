@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.plugin_utils import _key_sinks_remote
 from ansible_collections.lastro.platform.plugins.plugin_utils._key_sinks_remote import AwsSink, KvSink, aws_client
 
 KV: dict[str, Any] = {
@@ -83,6 +84,12 @@ def test_what_aws_refuses() -> None:
         AwsSink("denied", Aws(), no_pause).read()
     with pytest.raises(PlatformError, match="more than the 65536 bytes"):
         AwsSink("p", Aws(), no_pause).stage([entry("x" * 70000)])
+
+
+def test_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_key_sinks_remote, "find_spec", lambda _name: None)
+    with pytest.raises(PlatformError, match="needs boto3 on the controller"):
+        aws_client(lambda _name: object(), {"region": None, "profile": None})
 
 
 def test_without_the_collection_of_aws() -> None:
