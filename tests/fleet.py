@@ -28,6 +28,7 @@ VAULT = REPOSITORY / "tests/vault-password"
 # What a scanner tries: every port that anything of the platform or of Docker listens on, and a few more.
 PORTS = [22, 53, 80, 111, 443, 2375, 2376, 2377, 4789, 5000, 5432, 6379, 7946, 8080, 8404, 8432, 8443, 9090, 9100]
 WATCH_SECONDS = 0.05
+WATCH = {"proxy_watch_seconds": 3, "proxy_watch_requests_min": 10}
 
 
 class Fleet:
@@ -61,14 +62,14 @@ class Fleet:
             (folder / "host_vars" / f"{host}.json").write_text(json.dumps(values))
         return "-i", str(folder)
 
-    def joining(self, stranger: str, group: str) -> tuple[str, str]:
+    def joining(self, stranger: str, group: str, **variables: Any) -> tuple[str, str]:
         """Arguments that add a host of the lab which is in no inventory to a group."""
         address = self.lab.addresses[stranger]
         folder = self.lab.access.folder / "joining"
         folder.mkdir(exist_ok=True)
         # For a host of this second folder the inventory's own directory is another one.
         compose_file = {"app_compose_file": str(REPOSITORY / "examples/reference_app/compose.yaml")}
-        hosts = {stranger: {**self.lab.access.variables(stranger, address), **compose_file}}
+        hosts = {stranger: {**self.lab.access.variables(stranger, address), **compose_file, **variables}}
         (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts}}))
         return "-i", str(folder)
 
@@ -78,6 +79,8 @@ class Fleet:
         given = {
             "app_release": "one",
             "images_digests_file": str(self.digests),
+            # Of the inventory's own watch only the time is spared.
+            **WATCH,
             "firewall_extra_rules": [{"port": 5000, "from": [self.controller], "comment": "promotion"}],
             **variables,
         }

@@ -235,9 +235,8 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
     """Read, compare, (check mode ends), act, read back."""
     options = {**options, "slots": parse_slots(options["slots"] or {})}
     with contextlib.nullcontext() if check_mode else proxy.directory.locked():
-        seen, kept = proxy.read(), proxy.maintenance()
-        file = seen.file
-        seen, undone = settled(proxy, seen, options, check_mode)
+        found, kept = proxy.read(), proxy.maintenance()
+        seen, undone = settled(proxy, found, options, check_mode)
         todo = plan(seen, kept, options)
         refuse_outage(seen, todo.decision, options["candidate"])
         newcomers = haproxy.newcomers(seen.servers, new_config(options["candidate"])) - kept
@@ -249,19 +248,19 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
             if newcomers:
                 # HAProxy takes a server that it has not checked yet for up, and would send requests to one that is not there.
                 proxy.write_state(proxy.read().servers, newcomers)
-        now = proxy.read() if todo.changed and not check_mode else seen
+        now = found if check_mode else proxy.read() if todo.changed else seen
     before = {(s.backend, s.name) for s in seen.servers if s.state == "maintenance"}
     after = (before | newcomers | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
     return {
-        "changed": todo.changed or bool(newcomers) or bool(undone) or seen.file != file,
+        "changed": todo.changed or bool(newcomers) or bool(undone) or seen.file != found.file,
         "active": {"before": todo.decision.before, "after": todo.decision.after},
         "map": {"file": now.file, "runtime": now.runtime},
-        "provisional": None if check_mode else told(provisional.pending(proxy.directory)),
+        "provisional": told(provisional.pending(proxy.directory)),
         "undone": undone,
         "running": seen.running,
         "servers": haproxy.table(now.servers),
         "slots": haproxy.ready_slots(now.servers),
-        "diff": {"before": picture(file, before), "after": picture(todo.decision.after, after)},
+        "diff": {"before": picture(found.file, before), "after": picture(todo.decision.after, after)},
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fleet import PORTS, VAULT, Fleet, Watch, changes
+from tests.fleet import PORTS, VAULT, Fleet, Watch, changes, failures
 from tests.lab.lab import Lab
 from tests.lab.labs import Wanted
 from tests.support import REPOSITORY
@@ -273,6 +273,24 @@ def test_a_host_that_joins_starts_a_new_release_with_the_others(fleet: Fleet) ->
     assert (seen.failures, seen.releases) == ([], ["two", "three"])
     colours = {re.search(rf"{host}\s+web \((\w+)\)\s+healthy", output)[1] for host in ("app1", "app2")}
     assert len(colours) == 1, output[-3000:]
+    assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}
+
+
+def test_a_release_that_fails_on_one_host_is_stopped_on_all(fleet: Fleet) -> None:
+    joining = fleet.joining("app2", "app", app_env={"APP_FAULT": "never_healthy"}, app_start_seconds=20)
+    fleet.play("promote", *joining, app_release="four")
+    with Watch(fleet) as seen:
+        done = fleet.play("deploy", *joining, check=False, app_release="four")
+    assert (seen.failures, seen.releases) == ([], ["three"])
+    said = failures(done)
+    assert set(said) == {"app2"}
+    assert said["app2"].startswith("Release four did not pass on app2: Service web-1")
+    assert "It was stopped on every host." in said["app2"]
+    for host in ("app1", "app2"):
+        running = fleet.lab.host(host).run("docker", "ps", "--format", "{{.Image}}").stdout
+        assert "reference_app" in running
+        assert ":four" not in running
+    joining = fleet.joining("app2", "app")
     assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}
 
 

@@ -15,6 +15,7 @@ import shlex
 import pytest
 
 from tests.e2e.conftest import SECRETS, Machine
+from tests.support import eventually
 
 RATE = 150
 PLAY = ".venv/bin/ansible-playbook playbooks/deploy.yml -i inventories/dev"
@@ -139,6 +140,36 @@ def test_a_bad_release_is_undone_and_says_why(machine: Machine) -> None:
     assert machine.get("/version") == {"release": "one"}
     done = machine.play("-e app_release=one")
     assert recap(done.stdout)["changed"] == 0, done.stdout[-3000:]
+
+
+def test_a_release_that_fails_its_users_is_taken_back_by_the_watch(machine: Machine) -> None:
+    fault = json.dumps({"app_env": {"PYTHON_IMAGE": "lastro/python:3.13", "APP_FAULT": "error_percent:20"}})
+    watch = "-e proxy_watch_seconds=30 -e proxy_watch_requests_min=40 -e proxy_watch_probe_rate=20"
+    done = machine.play(f"{watch} -e app_release=two -e '{fault}'")
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert re.search(r"Release two did not pass on dev: After [0-9.]+ s of \w+: \d+ of \d+ requests failed \(", said), (
+        said[-3000:]
+    )
+    assert "goes on serving the release before, on every host" in said
+    assert machine.get("/version") == {"release": "one"}
+    assert recap(machine.play("-e app_release=one").stdout)["changed"] == 0
+
+
+def test_a_run_that_is_killed_while_it_watches_is_taken_back_by_the_host(machine: Machine) -> None:
+    machine.run(
+        f"{PLAY} -e app_release=two -e proxy_watch_seconds=60 -e proxy_undo_seconds=10 >/tmp/killed.log 2>&1 & run=$!;"
+        " until grep -q 'TASK .* : Watch what users get' /tmp/killed.log; do kill -0 $run || exit 1; sleep 0.1; done;"
+        " sleep 1; kill -KILL $run"
+    )
+    assert machine.get("/version") == {"release": "two"}
+    eventually(lambda: bool(machine.get("/version") == {"release": "one"}), "the host alone takes it back", 15)
+    assert machine.run("systemctl list-units --all --no-legend 'lastro-undo-*'") == ""
+    assert machine.play("-e app_release=one").returncode == 0
+    colours = machine.run(
+        "docker ps --filter label=lastro.service=web --format '{{.Label \"com.docker.compose.project\"}}'"
+    ).split()
+    assert len(set(colours)) == 1, colours
 
 
 def test_a_migration_that_fails_starts_nothing_of_its_release(machine: Machine) -> None:

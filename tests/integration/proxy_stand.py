@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from tests.support import REPOSITORY, eventually, free_ports, random_name, run_m
 
 
 class Slot(http.server.ThreadingHTTPServer):
-    """A web server that answers with its name and counts what is not a health check."""
+    """A web server that answers with its name and counts what is not a health check. It can be told to fail every so many, and to be slow."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, name: str, port: int) -> None:
         self.name, self.hits, self.headers = name, 0, {}
+        self.fails_every, self.takes_seconds = 0, 0.0
         super().__init__(("127.0.0.1", port), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -50,8 +52,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers["Host"] != "lastro-proxy-check":
             self.server.hits += 1
             self.server.headers = dict(self.headers)
+            time.sleep(self.server.takes_seconds)
+        fails = self.server.fails_every and self.server.hits % self.server.fails_every == 1
         body = self.server.name.encode()
-        self.send_response(200)
+        self.send_response(500 if fails and self.headers["Host"] != "lastro-proxy-check" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the proxy sees of a release that has just begun to serve: failed requests, slow ones, servers that go, beside the release before."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+
+GOOD, BAD, TOO_FEW = "good", "bad", "too_few_requests"
+
+
+# HAProxy's mean latency is one of this many requests, or of all there were.
+SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A service of a colour since HAProxy began."""
+
+    requests: int = 0
+    failed: int = 0
+    mean_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """A colour at one moment, by backend."""
+
+    backends: Mapping[str, Backend] = field(default_factory=dict)
+    down: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A colour between two looks. Latency is the mean of its slowest service."""
+
+    requests: int = 0
+    failed: int = 0
+    latency_ms: float = 0.0
+    down: tuple[str, ...] = ()
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / self.requests if self.requests else 0.0
+
+
+def since(before: Look, now: Look) -> Figures:
+    """What came between two looks."""
+    requests, failed, latency = 0, 0, 0.0
+    for name, backend in now.backends.items():
+        first = before.backends.get(name, Backend())
+        if backend.requests < first.requests:
+            first = Backend()  # HAProxy began anew, and so did its counters
+        requests += backend.requests - first.requests
+        failed += max(backend.failed - first.failed, 0)
+        latency = max(latency, latency_between(first, backend))
+    return Figures(requests, failed, latency, now.down)
+
+
+def latency_between(before: Backend, now: Backend) -> float:
+    """The mean of the requests in between, in milliseconds, from HAProxy's sliding mean at both ends.
+
+    Each request moves the mean by its share of the window, so what was there before has lost a known part of its weight. HAProxy rounds up to
+    whole milliseconds; this is the lowest that fits.
+    """
+    kept = 1.0
+    for number in range(before.requests + 1, now.requests + 1):
+        kept *= 1 - 1 / min(number, SAMPLES)
+    if kept == 1.0:
+        return 0.0
+    return max((now.mean_ms - 1 - kept * before.mean_ms) / (1 - kept), 0.0)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a release may do; shares are of 1."""
+
+    requests_min: int
+    failed_max: float
+    latency_factor_max: float
+    # Below this nobody feels a difference.
+    latency_floor_ms: float
+
+
+def parse_stat(text: str) -> list[dict[str, str]]:
+    """`show stat`: a line each of frontends, backends and their servers."""
+    lines = text.strip().removeprefix("# ").splitlines()
+    return list(csv.DictReader(io.StringIO("\n".join(lines)))) if lines else []
+
+
+def look_of(rows: Sequence[Mapping[str, str]], colour: str) -> Look:
+    """All services of a colour."""
+    own = [row for row in rows if row["pxname"].endswith(f"_{colour}")]
+    servers = [row for row in own if row["svname"] != "BACKEND"]
+    return Look(
+        {row["pxname"]: _backend(row) for row in own if row["svname"] == "BACKEND"},
+        tuple(f"{row['pxname']}/{row['svname']}" for row in servers if row["status"].startswith("DOWN")),
+    )
+
+
+def _backend(row: Mapping[str, str]) -> Backend:
+    answered = sum(_number(row, f"hrsp_{kind}") for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))
+    # A request that ends without an answer of the server is one of HAProxy's own 5xx.
+    return Backend(answered, _number(row, "hrsp_5xx"), _number(row, "rtime"))
+
+
+def _number(row: Mapping[str, str], name: str) -> int:
+    return int(row.get(name) or 0)
+
+
+def problem(new: Figures, old: Figures, rules: Rules) -> str:
+    """Why the release must not stay; empty where nothing speaks against it so far."""
+    if new.down:
+        return f"{', '.join(new.down)} {'is' if len(new.down) == 1 else 'are'} down"
+    if new.requests < rules.requests_min:
+        return ""
+    # What was wrong before is not the release's fault.
+    if new.failed_share > rules.failed_max + old.failed_share:
+        return (
+            f"{new.failed} of {new.requests} requests failed ({new.failed_share:.1%}; allowed are {rules.failed_max:.1%}"
+            + (f", and {old.failed_share:.1%} failed before" if old.failed else "")
+            + ")"
+        )
+    allowed = max(old.latency_ms * rules.latency_factor_max, rules.latency_floor_ms)
+    if old.latency_ms and new.latency_ms > allowed:
+        return f"it answers in {new.latency_ms:.0f} ms, and the release before did in {old.latency_ms:.0f} ms (allowed are {allowed:.0f} ms)"
+    return ""
+
+
+def watch(
+    look: Callable[[], tuple[Look, Look]],
+    probe: Callable[[], None],
+    rules: Rules,
+    seconds: float,
+    interval: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> dict[str, Any]:
+    """Look until the time is over or something is wrong. `look` gives the new colour and the old one."""
+    began = clock()
+    first, _old = look()
+    while True:
+        probe()
+        sleep(interval)
+        now, before = look()
+        new, old = since(first, now), since(Look(), before)
+        wrong = problem(new, old, rules)
+        elapsed = clock() - began
+        if wrong or elapsed >= seconds:
+            break
+    verdict = BAD if wrong else GOOD if new.requests >= rules.requests_min else TOO_FEW
+    return {
+        "verdict": verdict,
+        "problem": wrong,
+        "watched_seconds": round(elapsed, 1),
+        "new": _shown(new),
+        "old": _shown(old),
+    }
+
+
+def _shown(of: Figures) -> dict[str, Any]:
+    shown = {"down": list(of.down), "failed_share": round(of.failed_share, 4), "latency_ms": round(of.latency_ms, 1)}
+    return {**asdict(of), **shown}
+
+
+def refuse(params: Mapping[str, Any]) -> None:
+    """Numbers with which nothing can be watched."""
+    wrong = [
+        name
+        for name in ("interval_seconds", "requests_min", "latency_factor_max")
+        if not params[name] > 0 or params[name] == float("inf")
+    ]
+    wrong += [name for name in ("seconds", "probe_rate", "latency_floor_ms") if not 0 <= params[name] < float("inf")]
+    wrong += ["failed_max"] if not 0 <= params["failed_max"] <= 1 else []
+    if wrong:
+        raise PlatformError(
+            f"With this {', '.join(wrong)} nothing can be watched", "Shares are from 0 to 1, numbers more than 0."
+        )

@@ -1,0 +1,235 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_watch
+short_description: Watch what the proxy sees of a release that has just begun to serve
+version_added: 0.1.0
+description:
+  - It runs on the proxy host, reads HAProxy's counters of both colours from its admin socket, and fails at the first moment at which the new
+    colour does worse than it may. It changes nothing.
+  - A server of the new colour that is down is enough. Failed requests (status 5xx, those that HAProxy itself answers among them) and latency
+    count from O(requests_min) requests on, and are held against the colour before.
+  - Where users send too few requests it can send its own (O(probe_rate)). Where there are too few all the same, the answer is
+    V(too_few_requests), which is no proof; O(too_few) says whether that fails.
+author:
+  - Lastro maintainers (@lastro-dev)
+attributes:
+  check_mode:
+    support: full
+    description: Nothing is watched, as a check switches to nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+  idempotent:
+    support: full
+    description: It changes nothing.
+options:
+  directory:
+    description: Directory of the proxy's stack, with C(run/).
+    type: path
+    required: true
+  colour:
+    description: The colour that serves now.
+    type: str
+    required: true
+    choices: [blue, green]
+  seconds:
+    description: How long to watch.
+    type: float
+    default: 30
+  interval_seconds:
+    description: Time between two looks.
+    type: float
+    default: 1
+  requests_min:
+    description: Requests from which on their number says something.
+    type: int
+    default: 100
+  failed_max:
+    description: Share of requests that may fail, beside what failed of the colour before.
+    type: float
+    default: 0.01
+  latency_factor_max:
+    description: How many times as long as the colour before it may take to answer.
+    type: float
+    default: 2
+  latency_floor_ms:
+    description: Milliseconds that are quick enough, whatever the colour before took.
+    type: float
+    default: 100
+  probe_rate:
+    description: Requests a second that are sent by the module itself, to O(probe_urls) in turn, while there are fewer than O(requests_min).
+    type: float
+    default: 0
+  probe_urls:
+    description: Addresses that lead through this proxy to the release, for example C(http://127.0.0.1:8080/ready). Certificates are not verified.
+    type: list
+    elements: str
+    default: []
+  probe_host:
+    description: The host that is asked for at O(probe_urls), where the routes are for some only.
+    type: str
+    default: ""
+  too_few:
+    description: What too few requests are.
+    type: str
+    choices: [pass, fail]
+    default: pass
+"""
+
+EXAMPLES = r"""
+- name: Watch green for half a minute
+  lastro.platform.release_watch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: green
+    seconds: 30
+
+- name: Demand a proof where nobody is about
+  lastro.platform.release_watch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: green
+    seconds: 60
+    probe_rate: 10
+    probe_urls: ["http://127.0.0.1:8080/ready"]
+    too_few: fail
+"""
+
+RETURN = r"""
+verdict:
+  description: V(good), V(bad) or V(too_few_requests).
+  type: str
+  returned: always
+  sample: good
+problem:
+  description: What is wrong; empty where nothing is.
+  type: str
+  returned: always
+  sample: 7 of 120 requests failed (5.8%; allowed are 1.0%)
+watched_seconds:
+  description: How long it was watched.
+  type: float
+  returned: always
+  sample: 30.2
+new:
+  description: Requests since the watch began, how many failed, their mean latency in milliseconds by HAProxy's own mean, and servers that are down.
+  type: dict
+  returned: always
+  sample: {requests: 2210, failed: 0, failed_share: 0.0, latency_ms: 12.0, down: []}
+old:
+  description: The same of the other colour, since HAProxy began.
+  type: dict
+  returned: always
+  sample: {requests: 91240, failed: 3, failed_share: 0.0, latency_ms: 11.0, down: []}
+"""
+
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import cycle
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
+from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
+    BAD,
+    GOOD,
+    TOO_FEW,
+    Look,
+    Rules,
+    look_of,
+    parse_stat,
+    refuse,
+    watch,
+)
+
+PROBE_TIMEOUT_SECONDS = 5
+
+
+def main() -> None:
+    """Module entry point."""
+    numbers = {
+        "interval_seconds": 1,
+        "failed_max": 0.01,
+        "latency_factor_max": 2,
+        "latency_floor_ms": 100,
+        "probe_rate": 0,
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "colour": {"type": "str", "required": True, "choices": list(COLOURS)},
+            "seconds": {"type": "float", "default": 30},
+            "requests_min": {"type": "int", "default": 100},
+            **{name: {"type": "float", "default": value} for name, value in numbers.items()},
+            "probe_urls": {"type": "list", "elements": "str", "default": []},
+            "probe_host": {"type": "str", "default": ""},
+            "too_few": {"type": "str", "choices": ["pass", "fail"], "default": "pass"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        refuse(params)
+        if module.check_mode:
+            empty = {"requests": 0, "failed": 0, "failed_share": 0.0, "latency_ms": 0.0, "down": []}
+            module.exit_json(changed=False, verdict=GOOD, problem="", watched_seconds=0.0, new=empty, old=empty)
+        rules = Rules(
+            *(params[name] for name in ("requests_min", "failed_max", "latency_factor_max", "latency_floor_ms"))
+        )
+        probe = prober(params["probe_urls"], params["probe_host"], params["probe_rate"] * params["interval_seconds"])
+        look = looker(Admin(os.path.join(params["directory"], "run/admin.sock")), params["colour"])
+        found = watch(look, probe, rules, params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    if found["verdict"] == BAD:
+        module.fail_json(msg=f"After {found['watched_seconds']} s of {params['colour']}: {found['problem']}", **found)
+    if found["verdict"] == TOO_FEW and params["too_few"] == "fail":
+        said = f"Only {found['new']['requests']} requests came in {found['watched_seconds']} s, {params['requests_min']} are needed to know"
+        module.fail_json(msg=f"{said}. Watch longer, or have requests sent: `probe_rate`.", **found)
+    module.exit_json(changed=False, **found)
+
+
+def looker(admin: Admin, colour: str) -> Callable[[], tuple[Look, Look]]:
+    """The new colour and the old one."""
+    other = next(each for each in COLOURS if each != colour)
+
+    def look() -> tuple[Look, Look]:
+        answer = admin.ask("show stat")
+        if answer is None:
+            raise PlatformError("HAProxy does not run", "Look at the log of the proxy's container.")
+        rows = parse_stat(answer)
+        return look_of(rows, colour), look_of(rows, other)
+
+    return look
+
+
+def prober(urls: list[str], host: str, number: float) -> Callable[[], None]:
+    """Sends so many requests; what becomes of them HAProxy counts."""
+    turn = cycle(urls) if urls else None
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+    def probe() -> None:
+        for _ in range(round(number) if turn else 0):
+            request = urllib.request.Request(next(turn or iter(())), headers={"Host": host} if host else {})
+            with (
+                suppress(OSError, urllib.error.URLError),
+                opener.open(request, timeout=PROBE_TIMEOUT_SECONDS) as answer,
+            ):
+                answer.read()
+
+    return probe
+
+
+if __name__ == "__main__":
+    main()

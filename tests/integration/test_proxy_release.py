@@ -1,0 +1,187 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release behind two real proxies: both serve it or neither, and what users get of it in the first seconds decides."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from tests.integration.playbook import play
+from tests.integration.proxy_stand import Slot, Stand, wait_for
+from tests.load import Load
+from tests.support import run_module
+
+FAILURES = "{{ groups.proxy | map('extract', hostvars) | map(attribute='proxy_failure', default='') | select | list }}"
+NAMES = ("edge1", "edge2")
+
+
+class Pair:
+    """Two proxies, each with servers of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for name in NAMES:
+            (directory / name).mkdir()
+        self.stands = {name: Stand(directory / name) for name in NAMES}
+
+    def release(self, colour: str, **variables: Any) -> CompletedProcess[str]:
+        """As playbooks/deploy.yml does it."""
+        role = {"name": "lastro.platform.proxy"}
+        switch = {**role, "tasks_from": "switch"}
+        tasks = [
+            {"ansible.builtin.include_role": role},
+            {"ansible.builtin.include_role": switch, "vars": {"proxy_colour": colour, "proxy_failures": FAILURES}},
+            {"ansible.builtin.debug": {"msg": "failures: {{ proxy_failure }} serving: {{ proxy_serving }}"}},
+        ]
+        plays = [{"hosts": "proxy", "gather_facts": False, "tasks": tasks}]
+        hosts = {name: stand.variables for name, stand in self.stands.items()}
+        groups = {"proxy": {"hosts": {key: {} for key in NAMES}}}
+        given = {"proxy_replicas": {"web": 2}, "proxy_release": "1.4", "proxy_switch_seconds": 3, **variables}
+        return play(self.directory, plays, groups, hosts, given)
+
+    def served(self) -> list[set[str]]:
+        return [{stand.get()[1].rstrip("01") for _ in range(6)} for stand in self.stands.values()]
+
+    def serves(self, colour: str) -> bool:
+        """Both, for good."""
+        files = [stand.file() for stand in self.stands.values()]
+        markers = [(stand.directory / "provisional.json").exists() for stand in self.stands.values()]
+        return (self.served(), files, markers) == ([{colour}] * 2, [f"active {colour}\n"] * 2, [False] * 2)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    directory = Path(tempfile.mkdtemp(prefix="lt-"))
+    made = Pair(directory)
+    try:
+        done = made.release("blue")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield made
+    finally:
+        for stand in made.stands.values():
+            run_module(
+                "stack", {"project": f"{stand.name}-proxy", "directory": str(stand.directory), "state": "absent"}
+            )
+            for slot in stand.slots.values():
+                slot.stop()
+        shutil.rmtree(directory)
+
+
+def said(done: CompletedProcess[str]) -> str:
+    return " ".join(done.stdout.split())
+
+
+def test_both_serve_it_and_the_servers_of_before_rest(pair: Pair) -> None:
+    with Load(f"http://127.0.0.1:{pair.stands['edge1'].http}/", 100, host="web.example") as load:
+        done = pair.release("green")
+        assert done.returncode == 0, done.stdout
+        assert pair.serves("green"), done.stdout + str((pair.served(), [s.file() for s in pair.stands.values()]))
+        assert pair.release("blue").returncode == 0
+    assert load.summary()["failed"] == 0, load.summary()
+    assert pair.serves("blue")
+    states = {state for name, state in pair.stands["edge2"].states().items() if "green" in name}
+    assert states == {"maintenance"}
+    assert "changed=0" in pair.release("blue").stdout
+
+
+def test_one_that_cannot_takes_both_back(pair: Pair) -> None:
+    stand = pair.stands["edge2"]
+    slot = stand.slots["green", 1]
+    slot.stop()
+    try:
+        done = pair.release("green")
+    finally:
+        stand.slots["green", 1] = Slot(slot.name, stand.ports["green"][1])
+    assert done.returncode == 0, "the playbook decides what becomes of it"
+    assert (
+        f"failures: edge2: green was not switched to, blue goes on serving: after 3 s web_green/here-1:{stand.ports['green'][1]}"
+        in said(done)
+    )
+    assert "failures: serving: blue" in said(done)
+    assert pair.serves("blue")
+
+
+def test_one_that_starts_again_during_the_watch_takes_both_back(pair: Pair) -> None:
+    stand = pair.stands["edge2"]
+
+    def restart() -> None:
+        wait_for((stand.directory / "provisional.json").exists, 60)
+        stand.restart()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    done = pair.release("green", proxy_watch_seconds=8, proxy_watch_requests_min=1)
+    thread.join()
+    assert "edge2: It serves blue again: HAProxy started anew" in said(done), done.stdout
+    assert pair.serves("blue")
+
+
+WATCH = {"proxy_watch_seconds": 20, "proxy_watch_requests_min": 40, "proxy_watch_failed_max": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "message"),
+    [
+        ("fails_every", 10, r"requests failed ("),
+        ("takes_seconds", 0.3, "ms, and the release before did in"),
+    ],
+)
+def test_a_release_that_does_worse_is_taken_back_on_both(pair: Pair, fault: str, value: float, message: str) -> None:
+    """It is seen on one of them, by the requests that users send."""
+    slots = [pair.stands["edge1"].slots["green", number] for number in (0, 1)]
+    for slot in slots:
+        setattr(slot, fault, value)
+    try:
+        with Load(f"http://127.0.0.1:{pair.stands['edge1'].http}/", 100, host="web.example"):
+            done = pair.release("green", **WATCH)
+    finally:
+        for slot in slots:
+            setattr(slot, fault, type(value)(0))
+    assert message in said(done), done.stdout
+    found = re.search(r"failures: edge1: After ([0-9.]+) s of green", said(done))
+    assert found
+    assert float(found[1]) < WATCH["proxy_watch_seconds"] / 2, "it ended at the first moment"
+    assert pair.serves("blue")
+
+
+def test_a_server_that_dies_takes_it_back(pair: Pair) -> None:
+    stand = pair.stands["edge1"]
+    slot = stand.slots["green", 0]
+
+    def die() -> None:
+        wait_for((stand.directory / "provisional.json").exists, 60)
+        time.sleep(1)
+        slot.stop()
+
+    thread = threading.Thread(target=die)
+    thread.start()
+    try:
+        done = pair.release("green", **WATCH)
+    finally:
+        thread.join()
+        stand.slots["green", 0] = Slot(slot.name, stand.ports["green"][0])
+    assert f"web_green/here-0:{stand.ports['green'][0]} is down" in said(done)
+    assert pair.serves("blue")
+
+
+def test_where_nobody_is_about_the_watch_asks_itself(pair: Pair) -> None:
+    asked = {"proxy_watch_seconds": 3, "proxy_watch_too_few": "fail"}
+    done = pair.release("green", **asked, proxy_watch_requests_min=20)
+    assert "Only 0 requests came in" in said(done)
+    assert "20 are needed to know" in said(done)
+    assert pair.serves("blue")
+    done = pair.release("green", **asked, proxy_watch_requests_min=20, proxy_watch_probe_rate=15)
+    assert "failures: serving: green" in said(done), done.stdout
+    assert pair.serves("green")
+    assert pair.release("blue").returncode == 0

@@ -1,0 +1,160 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a release that has just begun to serve takes it back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
+    Backend,
+    Figures,
+    Look,
+    Rules,
+    latency_between,
+    look_of,
+    parse_stat,
+    problem,
+    refuse,
+    since,
+    watch,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+RULES = Rules(requests_min=100, failed_max=0.01, latency_factor_max=2, latency_floor_ms=50)
+OLD = Figures(1000, 0, 40)
+STAT = """# pxname,svname,stot,status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,rtime,
+application,FRONTEND,9,OPEN,0,9,0,0,0,0,,
+web_green,app1-0:18100,9,UP,0,90,1,2,3,0,11,
+web_green,app2-0:18100,9,DOWN 1/2,0,0,0,0,0,0,0,
+web_green,app2-1:18101,9,MAINT,0,0,0,0,0,0,0,
+web_green,BACKEND,9,UP,0,90,1,2,3,0,11,
+api_green,BACKEND,9,UP,0,4,0,0,0,0,30,
+web_blue,BACKEND,9,UP,0,7,0,0,0,0,8,
+"""
+
+
+def test_the_figures_of_a_colour_are_those_of_all_its_services() -> None:
+    rows = parse_stat(STAT)
+    seen = look_of(rows, "green")
+    assert seen.backends == {"web_green": Backend(96, 3, 11), "api_green": Backend(4, 0, 30)}
+    assert since(Look(), seen) == Figures(100, 3, 29.0, ("web_green/app2-0:18100",))
+    assert since(Look(), look_of(rows, "blue")) == Figures(7, 0, 7.0)
+    assert since(Look(), look_of(parse_stat(""), "blue")) == Figures()
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "says"),
+    [
+        (Figures(100, 1, 40), OLD, ""),
+        (Figures(100, 2, 40), OLD, "2 of 100 requests failed (2.0%; allowed are 1.0%)"),
+        (Figures(99, 99, 40), OLD, ""),
+        (Figures(0, 0, 0, ("web_green/a",)), OLD, "web_green/a is down"),
+        (Figures(0, 0, 0, ("a", "b")), OLD, "a, b are down"),
+        (Figures(100, 4, 40), Figures(1000, 40, 40), ""),
+        (
+            Figures(100, 6, 40),
+            Figures(1000, 40, 40),
+            "6 of 100 requests failed (6.0%; allowed are 1.0%, and 4.0% failed before)",
+        ),
+        (Figures(100, 0, 80), OLD, ""),
+        (Figures(100, 0, 81), OLD, "it answers in 81 ms, and the release before did in 40 ms (allowed are 80 ms)"),
+        (Figures(100, 0, 50), Figures(1000, 0, 3), ""),
+        (Figures(100, 0, 900), Figures(), ""),
+    ],
+)
+def test_what_is_wrong(new: Figures, old: Figures, says: str) -> None:
+    assert problem(new, old, RULES) == says
+
+
+def seen(requests: int, failed: int = 0, mean: int = 1) -> Look:
+    return Look({"web_green": Backend(requests, failed, mean)})
+
+
+def test_only_what_came_since_the_watch_began_counts() -> None:
+    assert since(seen(50, 9), seen(150, 9)) == Figures(100, 0, pytest.approx(0, abs=1))
+    # HAProxy began anew, and so did its counters.
+    assert since(seen(50, 9), seen(20, 1, 10)) == Figures(20, 1, 9)
+
+
+@given(
+    st.lists(st.integers(0, 2000), max_size=1500),
+    st.lists(st.integers(0, 2000), min_size=50, max_size=400),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_latency_in_between_is_known_from_the_mean_at_both_ends(before: list[int], between: list[int]) -> None:
+    """As HAProxy does it: a sliding mean of the last 1024, rounded up."""
+
+    def mean(values: list[int]) -> int:
+        found = 0.0
+        for number, value in enumerate(values, 1):
+            window = min(number, 1024)
+            found += (value - found) / window
+        return math.ceil(found)
+
+    first = Backend(len(before), 0, mean(before))
+    last = Backend(len(before) + len(between), 0, mean(before + between))
+    share = 1 - math.prod(1 - 1 / min(number, 1024) for number in range(first.requests + 1, last.requests + 1))
+    # Later requests weigh a little more, and each end is rounded.
+    weights, true = 1.0, 0.0
+    for number, value in zip(range(last.requests, first.requests, -1), reversed(between), strict=True):
+        true += value * weights / min(number, 1024)
+        weights *= 1 - 1 / min(number, 1024)
+    true /= share
+    found = latency_between(first, last)
+    assert max(true - 2 / share, 0) - 0.01 <= found <= true + 0.01
+
+
+def watched(*looks: Look, seconds: float = 3) -> dict[str, Any]:
+    series: Iterator[Look] = iter(looks)
+    now = [0.0]
+
+    def sleep(time: float) -> None:
+        now[0] += time
+
+    return watch(
+        lambda: (next(series), Look({"web_blue": Backend(1000, 0, 41)})),
+        lambda: None,
+        RULES,
+        seconds,
+        1,
+        lambda: now[0],
+        sleep,
+    )
+
+
+def test_it_ends_at_the_first_moment_at_which_something_is_wrong() -> None:
+    found = watched(seen(50, 50), seen(100, 50), seen(150, 60))
+    assert (found["verdict"], found["watched_seconds"]) == ("bad", 2)
+    assert found["problem"].startswith("10 of 100 requests failed")
+    assert found["new"] == {"requests": 100, "failed": 10, "failed_share": 0.1, "latency_ms": 0.0, "down": []}
+
+
+def test_it_ends_when_the_time_is_over() -> None:
+    assert watched(*(seen(50 * number) for number in range(9)))["verdict"] == "good"
+    assert watched(*(seen(number) for number in range(9)))["verdict"] == "too_few_requests"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interval_seconds": 0},
+        {"seconds": -1},
+        {"failed_max": 1.1},
+        {"requests_min": 0},
+        {"seconds": float("nan")},
+        {"probe_rate": float("inf")},
+    ],
+)
+def test_numbers_with_which_nothing_can_be_watched(wrong: dict[str, float]) -> None:
+    good = {"interval_seconds": 1, "requests_min": 1, "latency_factor_max": 2, "seconds": 0, "probe_rate": 0}
+    given = {**good, "latency_floor_ms": 0, "failed_max": 0}
+    refuse(given)
+    with pytest.raises(PlatformError, match=f"With this {next(iter(wrong))} nothing can be watched"):
+        refuse({**given, **wrong})
