@@ -1,0 +1,88 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What arms the undo of a provisional switch, and what an undo makes of what it finds. HAProxy does not run here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_provisional as provisional
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import StackDirectory
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> StackDirectory:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/colour.map").write_text("active blue\n")
+    return StackDirectory(str(tmp_path))
+
+
+def arm(directory: StackDirectory, seconds: float = 60) -> provisional.Provisional:
+    return provisional.arm(directory, "blue", "green", "1.4", seconds)
+
+
+def test_a_timer_of_systemd_where_there_is_one(
+    directory: StackDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(provisional, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_more: ran.append(command))
+    switch = arm(directory, 90)
+    words = f"systemd-run --quiet --collect --unit=lastro-undo-{switch.token} --on-active=90 --timer-property=AccuracySec=100ms"
+    program = [sys.executable, "-I", f"{tmp_path}/bin/undo.py", str(tmp_path), switch.token]
+    assert ran == [[*words.split(), *program]]
+    assert provisional.pending(directory) == switch
+    assert (tmp_path / "bin").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "provisional.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_without_an_undo_nothing_is_switched(
+    directory: StackDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_words: Any, **_more: Any) -> None:
+        raise subprocess.CalledProcessError(1, "systemd-run", stderr="Failed to connect to bus\n")
+
+    monkeypatch.setattr(provisional, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", refuse)
+    with pytest.raises(PlatformError, match=r"can't be armed: Failed to connect to bus. Nothing was switched"):
+        arm(directory)
+    assert provisional.pending(directory) is None
+
+
+def test_the_program_stands_alone(directory: StackDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Python alone, and without whatever the module had in its path."""
+    monkeypatch.setattr(provisional, "_start", lambda *_words: None)
+    switch = arm(directory, 0.2)
+    subprocess.run([sys.executable, "-I", "-S", f"{tmp_path}/bin/undo.py", str(tmp_path), switch.token], check=True)
+    assert not (tmp_path / "provisional.json").exists()
+    assert provisional.undone(directory).startswith("it was taken back to blue at 20")
+
+
+@pytest.mark.parametrize(
+    ("file", "token", "left", "told"),
+    [
+        ("blue", "mine", False, True),
+        # Confirmed, and killed before the marker went.
+        ("green", "mine", False, False),
+        # A later switch.
+        ("blue", "other", True, False),
+    ],
+)
+def test_what_an_undo_makes_of_what_it_finds(
+    directory: StackDirectory, tmp_path: Path, file: str, token: str, left: bool, told: bool
+) -> None:
+    (tmp_path / "maps/colour.map").write_text(f"active {file}\n")
+    marker = {"before": "blue", "after": "green", "release": "1.4", "until": time.time() - 1, "token": token}
+    (tmp_path / "provisional.json").write_text(json.dumps(marker))
+    memory.undo(str(tmp_path), "mine")
+    assert (tmp_path / "provisional.json").exists() is left
+    assert bool(provisional.undone(directory)) is told
