@@ -58,6 +58,13 @@ class Proxy:
         file = memory.parse_map((text or b"").decode())
         return Seen(text is not None, file, runtime, answer is not None, haproxy.parse_servers(mark + servers))
 
+    def since(self) -> int | None:
+        """When the map file was written: of two proxies that differ the later one knows what was decided last."""
+        try:
+            return int(os.stat(os.path.join(self.directory.path, memory.MAP_FILE)).st_mtime)
+        except FileNotFoundError:
+            return None
+
     def maintenance(self) -> set[tuple[str, str]]:
         """Backend and server of those that the state file holds in maintenance."""
         text = (self.directory.read(STATE_FILE) or b"").decode()
@@ -128,8 +135,7 @@ def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Pla
     decision = decide(seen.file, seen.runtime, options["colour"])
     wanted = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
     there = {(s.backend, s.name) for s in seen.servers}
-    # Without a colour before there is none to go back to.
-    tentative = options["state"] == "provisional" and decision.switches and decision.before is not None
+    tentative = options["state"] == "provisional" and decision.switches
     if tentative:
         # What serves now has to be able to do so again.
         wanted = {server: ready for server, ready in wanted.items() if ready or server.colour == decision.after}
@@ -185,9 +191,9 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
         # Slots of the new colour that stay empty: nobody uses them yet, and nobody waits for them.
         proxy.set_states([s for s in todo.rest if s.backend.endswith(f"_{decision.after}")], "maint")
         proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
-    if todo.provisional and decision.before and decision.after:
+    if todo.provisional and decision.after:
         provisional.arm(proxy.directory, decision.before, decision.after, options["release"], options["undo_seconds"])
-        proxy.set_map(decision.after, present=True)
+        proxy.set_map(decision.after, present=seen.runtime is not None)
     elif todo.write_map:
         proxy.write_map(decision.after)
         if decision.after and seen.running and seen.runtime != decision.after:
@@ -253,6 +259,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
     after = (before | newcomers | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
     return {
         "changed": todo.changed or bool(newcomers) or bool(undone) or seen.file != found.file,
+        "since": proxy.since(),
         "active": {"before": todo.decision.before, "after": todo.decision.after},
         "map": {"file": now.file, "runtime": now.runtime},
         "provisional": told(provisional.pending(proxy.directory)),

@@ -28,7 +28,7 @@ MAP_FILE = "maps/colour.map"
 MAP_NAME = "/haproxy/maps/colour.map"
 MARKER = "provisional.json"
 UNDONE = "undone.json"
-TRIES = 30
+TRIES = 600
 TRY_SECONDS = 1.0
 
 
@@ -68,10 +68,10 @@ def parse_memory(text: str) -> str | None:
     return parse_map("\n".join(line.partition(" ")[2] for line in text.splitlines()))
 
 
-def set_colour(directory: str, colour: str, present: bool) -> None:
+def set_colour(directory: str, colour: str | None, present: bool) -> None:
     """In memory of the worker that serves, and of those that finish connections after a reload, which would go on as before."""
     admin, master = (os.path.join(directory, "run", name) for name in ("admin.sock", "master.sock"))
-    command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}"
+    command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}" if colour else f"del map {MAP_NAME} {KEY}"
     for worker in old_workers(ask(master, ("show proc",)) or ""):
         ask(master, (f"@!{worker} {command}",))
     ask(admin, (command,))
@@ -113,7 +113,7 @@ def locked(directory: str) -> Iterator[None]:
 def take_back(directory: str, marker: dict[str, Any]) -> bool:
     """Serve what the file names again, and forget the marker; whether it was provisional still. Under the lock."""
     confirmed = colour_of_file(directory) == marker["after"]
-    if not confirmed and colour_in_memory(directory) == marker["after"]:
+    if not confirmed:
         set_colour(directory, marker["before"], present=True)
         if colour_in_memory(directory) == marker["after"]:
             raise OSError(f"HAProxy still serves {marker['after']}")

@@ -30,7 +30,7 @@ SYSTEMD = "/run/systemd/system"
 class Provisional:
     """A switch that somebody has to confirm: from which colour to which, of which release, until when on this host's clock."""
 
-    before: str
+    before: str | None
     after: str
     release: str
     until: float
@@ -47,7 +47,7 @@ def pending(directory: StackDirectory) -> Provisional | None:
     return Provisional(**found) if found else None
 
 
-def arm(directory: StackDirectory, before: str, after: str, release: str, seconds: float) -> Provisional:
+def arm(directory: StackDirectory, before: str | None, after: str, release: str, seconds: float) -> Provisional:
     """Have the switch taken back after so many seconds, whatever becomes of this run. Before anything is switched."""
     switch = Provisional(before, after, release, time.time() + seconds, secrets.token_hex(8))
     directory.ensure(ManagedDirectory(os.path.dirname(PROGRAM), 0o700, 0, 0))
@@ -91,7 +91,7 @@ def settle(directory: StackDirectory, switch: Provisional) -> bool:
         return memory.take_back(directory.path, asdict(switch))
     except OSError as error:
         raise PlatformError(
-            f"{switch.after}, which nobody confirmed, can't be taken back to {switch.before}: {error}",
+            f"{switch.after}, which nobody confirmed, can't be taken back to {switch.before or 'nothing'}: {error}",
             "Look at the log of the proxy's container.",
         ) from error
 
@@ -102,4 +102,4 @@ def undone(directory: StackDirectory) -> str:
     if not found:
         return ""
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found["undone_at"]))
-    return f"it was taken back to {found['before']} at {when}, as {found['why']}"
+    return f"it was taken back to {found['before'] or 'nothing'} at {when}, as {found['why']}"

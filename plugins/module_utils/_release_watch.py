@@ -16,6 +16,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 GOOD, BAD, TOO_FEW = "good", "bad", "too_few_requests"
 
 
+# One may be lost on its way.
+LOST_PROBES_MIN = 3
 # HAProxy's mean latency is one of this many requests, or of all there were.
 SAMPLES = 1024
 
@@ -39,11 +41,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Figures:
-    """A colour between two looks. Latency is the mean of its slowest service."""
+    """A colour between two looks. Latency is by service, of those that had enough requests to tell."""
 
     requests: int = 0
     failed: int = 0
-    latency_ms: float = 0.0
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
     down: tuple[str, ...] = ()
 
     @property
@@ -51,31 +53,39 @@ class Figures:
         return self.failed / self.requests if self.requests else 0.0
 
 
-def since(before: Look, now: Look) -> Figures:
+def since(before: Look, now: Look, requests_min: int) -> Figures:
     """What came between two looks."""
-    requests, failed, latency = 0, 0, 0.0
+    requests, failed, latency = 0, 0, {}
     for name, backend in now.backends.items():
         first = before.backends.get(name, Backend())
         if backend.requests < first.requests:
             first = Backend()  # HAProxy began anew, and so did its counters
-        requests += backend.requests - first.requests
+        came = backend.requests - first.requests
+        requests += came
         failed += max(backend.failed - first.failed, 0)
-        latency = max(latency, latency_between(first, backend))
+        if came >= requests_min:
+            latency[name.rpartition("_")[0]] = latency_between(first, backend)
     return Figures(requests, failed, latency, now.down)
 
 
 def latency_between(before: Backend, now: Backend) -> float:
     """The mean of the requests in between, in milliseconds, from HAProxy's sliding mean at both ends.
 
-    Each request moves the mean by its share of the window, so what was there before has lost a known part of its weight. HAProxy rounds up to
-    whole milliseconds; this is the lowest that fits.
+    Each request moves the mean by its share of the window, which is all there were or SAMPLES, so what was there before has lost a known part
+    of its weight. HAProxy rounds up to whole milliseconds; this is the lowest that fits.
     """
-    kept = 1.0
-    for number in range(before.requests + 1, now.requests + 1):
-        kept *= 1 - 1 / min(number, SAMPLES)
-    if kept == 1.0:
-        return 0.0
+    first, last = before.requests, now.requests
+    kept = min(first, SAMPLES) / min(last, SAMPLES) * (1 - 1 / SAMPLES) ** max(last - max(first, SAMPLES), 0)
     return max((now.mean_ms - 1 - kept * before.mean_ms) / (1 - kept), 0.0)
+
+
+@dataclass
+class Probes:
+    """Requests that the watch sent itself. Those that got an answer of the application, whatever it was, HAProxy counts."""
+
+    sent: int = 0
+    lost: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,43 +125,50 @@ def _number(row: Mapping[str, str], name: str) -> int:
     return int(row.get(name) or 0)
 
 
-def problem(new: Figures, old: Figures, rules: Rules) -> str:
+def problem(new: Figures, old: Figures, probes: Probes, rules: Rules) -> str:
     """Why the release must not stay; empty where nothing speaks against it so far."""
     if new.down:
         return f"{', '.join(new.down)} {'is' if len(new.down) == 1 else 'are'} down"
+    if probes.lost >= LOST_PROBES_MIN and probes.lost > rules.failed_max * probes.sent:
+        return f"{probes.lost} of {probes.sent} requests that the watch sent got no answer of the application: {probes.why}"
     if new.requests < rules.requests_min:
         return ""
-    # What was wrong before is not the release's fault.
-    if new.failed_share > rules.failed_max + old.failed_share:
+    # What was wrong before is not the release's fault; but what was wrong some day must not excuse everything.
+    if new.failed_share > rules.failed_max + min(old.failed_share, rules.failed_max):
         return (
             f"{new.failed} of {new.requests} requests failed ({new.failed_share:.1%}; allowed are {rules.failed_max:.1%}"
             + (f", and {old.failed_share:.1%} failed before" if old.failed else "")
             + ")"
         )
-    allowed = max(old.latency_ms * rules.latency_factor_max, rules.latency_floor_ms)
-    if old.latency_ms and new.latency_ms > allowed:
-        return f"it answers in {new.latency_ms:.0f} ms, and the release before did in {old.latency_ms:.0f} ms (allowed are {allowed:.0f} ms)"
+    for service, took in new.latency_ms.items():
+        before = old.latency_ms.get(service)
+        allowed = max((before or 0) * rules.latency_factor_max, rules.latency_floor_ms)
+        if before is not None and took > allowed:
+            return f"{service} answers in {took:.0f} ms, and the release before did in {before:.0f} ms (allowed are {allowed:.0f} ms)"
     return ""
 
 
 def watch(
     look: Callable[[], tuple[Look, Look]],
-    probe: Callable[[], None],
+    probe: Callable[[], Probes],
     rules: Rules,
     seconds: float,
     interval: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Look until the time is over or something is wrong. `look` gives the new colour and the old one."""
+    """Look until the time is over or something is wrong.
+
+    `look` gives the new colour and the old one; `probe` sends requests, and returns what became of all of them so far, which goes on counting.
+    """
     began = clock()
     first, _old = look()
     while True:
-        probe()
+        probes = probe()
         sleep(interval)
         now, before = look()
-        new, old = since(first, now), since(Look(), before)
-        wrong = problem(new, old, rules)
+        new, old = since(first, now, rules.requests_min), since(Look(), before, rules.requests_min)
+        wrong = problem(new, old, probes, rules)
         elapsed = clock() - began
         if wrong or elapsed >= seconds:
             break
@@ -166,8 +183,8 @@ def watch(
 
 
 def _shown(of: Figures) -> dict[str, Any]:
-    shown = {"down": list(of.down), "failed_share": round(of.failed_share, 4), "latency_ms": round(of.latency_ms, 1)}
-    return {**asdict(of), **shown}
+    shown = {"down": list(of.down), "failed_share": round(of.failed_share, 4)}
+    return {**asdict(of), **shown, "latency_ms": {service: round(took, 1) for service, took in of.latency_ms.items()}}
 
 
 def refuse(params: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ options:
     description:
       - V(served) is for good.
       - V(provisional) serves O(colour) until it is confirmed or O(undo_seconds) are over, and leaves the servers of the other colour as they are.
-        Where nothing serves yet there is nothing to go back to, and it is for good.
+        Where nothing served before, nothing does so again.
       - V(confirmed) makes that for good. It fails where the switch was taken back already.
     type: str
     choices: [served, provisional, confirmed]
@@ -161,6 +161,11 @@ active:
   type: dict
   returned: success
   sample: {before: blue, after: green}
+since:
+  description: When the map file was written, in seconds since 1970 by this host's clock; null without one.
+  type: int
+  returned: success
+  sample: 1785312000
 map:
   description: The colour in the map file and in HAProxy's memory at the end, null where there is none.
   type: dict

@@ -12,7 +12,7 @@ description:
   - It runs on the proxy host, reads HAProxy's counters of both colours from its admin socket, and fails at the first moment at which the new
     colour does worse than it may. It changes nothing.
   - A server of the new colour that is down is enough. Failed requests (status 5xx, those that HAProxy itself answers among them) and latency
-    count from O(requests_min) requests on, and are held against the colour before.
+    count from O(requests_min) requests on, and are held against the colour before, latency service by service.
   - Where users send too few requests it can send its own (O(probe_rate)). Where there are too few all the same, the answer is
     V(too_few_requests), which is no proof; O(too_few) says whether that fails.
 author:
@@ -50,7 +50,7 @@ options:
     type: int
     default: 100
   failed_max:
-    description: Share of requests that may fail, beside what failed of the colour before.
+    description: Share of requests that may fail. Where of the colour before some failed too, as many more at most.
     type: float
     default: 0.01
   latency_factor_max:
@@ -62,7 +62,10 @@ options:
     type: float
     default: 100
   probe_rate:
-    description: Requests a second that are sent by the module itself, to O(probe_urls) in turn, while there are fewer than O(requests_min).
+    description:
+      - Requests a second that are sent by the module itself, to O(probe_urls) in turn.
+      - An answer of the application is one more request that HAProxy counts. No answer within five seconds, or one of HAProxy itself, is held
+        against the release by O(failed_max), from the third on; so a release that never answers is found, too.
     type: float
     default: 0
   probe_urls:
@@ -115,15 +118,16 @@ watched_seconds:
   returned: always
   sample: 30.2
 new:
-  description: Requests since the watch began, how many failed, their mean latency in milliseconds by HAProxy's own mean, and servers that are down.
+  description: Requests since the watch began, how many failed, the mean latency of each service in
+    milliseconds by HAProxy's own mean, and servers that are down.
   type: dict
   returned: always
-  sample: {requests: 2210, failed: 0, failed_share: 0.0, latency_ms: 12.0, down: []}
+  sample: {requests: 2210, failed: 0, failed_share: 0.0, latency_ms: {web: 12.0}, down: []}
 old:
   description: The same of the other colour, since HAProxy began.
   type: dict
   returned: always
-  sample: {requests: 91240, failed: 3, failed_share: 0.0, latency_ms: 11.0, down: []}
+  sample: {requests: 91240, failed: 3, failed_share: 0.0, latency_ms: {web: 11.0}, down: []}
 """
 
 import os
@@ -131,8 +135,10 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPException
 from itertools import cycle
 
 from ansible.module_utils.basic import AnsibleModule
@@ -144,6 +150,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._release_watch imp
     GOOD,
     TOO_FEW,
     Look,
+    Probes,
     Rules,
     look_of,
     parse_stat,
@@ -152,6 +159,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._release_watch imp
 )
 
 PROBE_TIMEOUT_SECONDS = 5
+PROBES_AT_ONCE = 16
 
 
 def main() -> None:
@@ -180,14 +188,15 @@ def main() -> None:
     try:
         refuse(params)
         if module.check_mode:
-            empty = {"requests": 0, "failed": 0, "failed_share": 0.0, "latency_ms": 0.0, "down": []}
+            empty = {"requests": 0, "failed": 0, "failed_share": 0.0, "latency_ms": {}, "down": []}
             module.exit_json(changed=False, verdict=GOOD, problem="", watched_seconds=0.0, new=empty, old=empty)
         rules = Rules(
             *(params[name] for name in ("requests_min", "failed_max", "latency_factor_max", "latency_floor_ms"))
         )
-        probe = prober(params["probe_urls"], params["probe_host"], params["probe_rate"] * params["interval_seconds"])
+        number = round(params["probe_rate"] * params["interval_seconds"]) if params["probe_urls"] else 0
         look = looker(Admin(os.path.join(params["directory"], "run/admin.sock")), params["colour"])
-        found = watch(look, probe, rules, params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
+        with prober(params["probe_urls"], params["probe_host"], number) as probe:
+            found = watch(look, probe, rules, params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if found["verdict"] == BAD:
@@ -212,23 +221,43 @@ def looker(admin: Admin, colour: str) -> Callable[[], tuple[Look, Look]]:
     return look
 
 
-def prober(urls: list[str], host: str, number: float) -> Callable[[], None]:
-    """Sends so many requests; what becomes of them HAProxy counts."""
-    turn = cycle(urls) if urls else None
+@contextmanager
+def prober(urls: list[str], host: str, number: int) -> Iterator[Callable[[], Probes]]:
+    """Sends so many requests each time, in turn, without waiting for their answers."""
+    probes, turn = Probes(), cycle(urls)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    headers = {"Host": host} if host else {}
 
-    def probe() -> None:
-        for _ in range(round(number) if turn else 0):
-            request = urllib.request.Request(next(turn or iter(())), headers={"Host": host} if host else {})
-            with (
-                suppress(OSError, urllib.error.URLError),
-                opener.open(request, timeout=PROBE_TIMEOUT_SECONDS) as answer,
-            ):
+    def send(url: str) -> str:
+        """Why the application did not answer; empty where it did."""
+        try:
+            with opener.open(urllib.request.Request(url, headers=headers), timeout=PROBE_TIMEOUT_SECONDS) as answer:
                 answer.read()
+                own = answer.headers.get("x-lastro-proxy")
+        except urllib.error.HTTPError as error:
+            own = error.headers.get("x-lastro-proxy")
+        except (OSError, HTTPException) as error:
+            return f"{url}: {getattr(error, 'reason', error)}"
+        return f"{url}: HAProxy itself answers, {own}" if own else ""
 
-    return probe
+    def count(done: Future[str]) -> None:
+        if not done.cancelled() and (why := done.result()):
+            probes.lost, probes.why = probes.lost + 1, why
+
+    pool = ThreadPoolExecutor(PROBES_AT_ONCE)
+
+    def probe() -> Probes:
+        for _ in range(number):
+            probes.sent += 1
+            pool.submit(send, next(turn)).add_done_callback(count)
+        return probes
+
+    try:
+        yield probe
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 if __name__ == "__main__":

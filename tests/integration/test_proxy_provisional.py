@@ -167,12 +167,30 @@ def test_no_request_is_lost_on_the_way_there_and_back(proxy: Stand) -> None:
     assert min(load.answers[f"200 {name}"] for name in ("blue0", "green0")) > 20
 
 
-def test_without_a_colour_before_there_is_nothing_to_go_back_to(proxy: Stand) -> None:
+def nothing_serves(proxy: Stand) -> None:
     proxy.admin.ask("del map /haproxy/maps/colour.map active")
     (proxy.directory / "maps" / "colour.map").write_text("# none\n")
+
+
+def test_a_first_release_goes_back_to_nothing(proxy: Stand) -> None:
+    nothing_serves(proxy)
     done = try_green(proxy)
-    assert (done["provisional"], done["map"]) == (None, {"file": "green", "runtime": "green"})
-    assert not confirm(proxy).get("failed")
+    assert (done["provisional"]["before"], done["map"], served(proxy)) == (
+        None,
+        {"file": None, "runtime": "green"},
+        {"green"},
+    )
+    wait_for(lambda: not (proxy.directory / "provisional.json").exists(), UNDO + 2)
+    assert (proxy.get()[0], proxy.get()[2]["x-lastro-proxy"]) == (503, "no-backend")
+    assert "it was taken back to nothing at 20" in confirm(proxy)["msg"]
+
+
+def test_a_first_release_that_is_confirmed_stays(proxy: Stand) -> None:
+    nothing_serves(proxy)
+    try_green(proxy)
+    assert confirm(proxy)["map"] == {"file": "green", "runtime": "green"}
+    time.sleep(UNDO + 0.5)
+    assert served(proxy) == {"green"}
 
 
 def test_without_a_colour_nothing_is_tried(proxy: Stand) -> None:

@@ -16,12 +16,20 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.playbook import play
 from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
-from tests.support import run_module
+from tests.support import REPOSITORY, run_module
 
+AGREED = yaml.safe_load((REPOSITORY / "playbooks/deploy.yml").read_text())
+(AGREED,) = [
+    task["vars"]["proxy_agreed"]
+    for play in AGREED
+    for task in play.get("tasks", [])
+    if task["name"] == "Agree on what serves"
+]
 FAILURES = "{{ groups.proxy | map('extract', hostvars) | map(attribute='proxy_failure', default='') | select | list }}"
 NAMES = ("edge1", "edge2")
 
@@ -35,12 +43,13 @@ class Pair:
             (directory / name).mkdir()
         self.stands = {name: Stand(directory / name) for name in NAMES}
 
-    def release(self, colour: str, **variables: Any) -> CompletedProcess[str]:
-        """As playbooks/deploy.yml does it."""
-        role = {"name": "lastro.platform.proxy"}
+    def release(self, colour: str, first: bool = False, **variables: Any) -> CompletedProcess[str]:
+        """As playbooks/deploy.yml does it, but that the proxies are only built the first time."""
+        role: dict[str, Any] = {"name": "lastro.platform.proxy", "rolespec_validate": False}
         switch = {**role, "tasks_from": "switch"}
         tasks = [
-            {"ansible.builtin.include_role": role},
+            {"ansible.builtin.include_role": role if first else {**role, "tasks_from": "read"}},
+            {"ansible.builtin.include_role": {**role, "tasks_from": "agree"}, "vars": {"proxy_agreed": AGREED}},
             {"ansible.builtin.include_role": switch, "vars": {"proxy_colour": colour, "proxy_failures": FAILURES}},
             {"ansible.builtin.debug": {"msg": "failures: {{ proxy_failure }} serving: {{ proxy_serving }}"}},
         ]
@@ -65,7 +74,7 @@ def pair() -> Iterator[Pair]:
     directory = Path(tempfile.mkdtemp(prefix="lt-"))
     made = Pair(directory)
     try:
-        done = made.release("blue")
+        done = made.release("blue", first=True)
         assert done.returncode == 0, done.stdout + done.stderr
         yield made
     finally:
@@ -135,6 +144,7 @@ WATCH = {"proxy_watch_seconds": 20, "proxy_watch_requests_min": 40, "proxy_watch
     [
         ("fails_every", 10, r"requests failed ("),
         ("takes_seconds", 0.3, "ms, and the release before did in"),
+        ("takes_seconds", 40.0, "requests that the watch sent got no answer of the application"),
     ],
 )
 def test_a_release_that_does_worse_is_taken_back_on_both(pair: Pair, fault: str, value: float, message: str) -> None:
@@ -143,15 +153,30 @@ def test_a_release_that_does_worse_is_taken_back_on_both(pair: Pair, fault: str,
     for slot in slots:
         setattr(slot, fault, value)
     try:
-        with Load(f"http://127.0.0.1:{pair.stands['edge1'].http}/", 100, host="web.example"):
-            done = pair.release("green", **WATCH)
+        # Whoever waits for ever sends nothing else.
+        rate = 100 if value < 10 else 1
+        with Load(f"http://127.0.0.1:{pair.stands['edge1'].http}/", rate, host="web.example"):
+            done = pair.release("green", **WATCH, proxy_watch_probe_rate=0 if value < 10 else 10)
     finally:
         for slot in slots:
             setattr(slot, fault, type(value)(0))
     assert message in said(done), done.stdout
     found = re.search(r"failures: edge1: After ([0-9.]+) s of green", said(done))
     assert found
-    assert float(found[1]) < WATCH["proxy_watch_seconds"] / 2, "it ended at the first moment"
+    assert float(found[1]) < WATCH["proxy_watch_seconds"] * 0.6, "it ended at the first moment"
+    assert pair.serves("blue")
+
+
+def test_proxies_that_differ_serve_what_was_kept_last(pair: Pair) -> None:
+    """As a controller leaves them that dies while it tells them; here the second one was told."""
+    time.sleep(1)  # the time of a file is in seconds
+    edge = pair.stands["edge2"]
+    assert edge.switch("green", slots={"green": {"web": 2}})["active"]["after"] == "green"
+    pair.stands["edge1"].switch(slots={"green": {"web": 2}})
+    done = pair.release("green")
+    assert "TASK [lastro.platform.proxy : Try the release]" not in done.stdout, done.stdout
+    assert pair.serves("green")
+    assert pair.release("blue").returncode == 0
     assert pair.serves("blue")
 
 
