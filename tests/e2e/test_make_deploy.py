@@ -158,12 +158,12 @@ def test_a_release_that_fails_its_users_is_taken_back_by_the_watch(machine: Mach
 
 def test_a_run_that_is_killed_while_it_watches_is_taken_back_by_the_host(machine: Machine) -> None:
     machine.run(
-        f"{PLAY} -e app_release=two -e proxy_watch_seconds=60 -e proxy_undo_seconds=10 >/tmp/killed.log 2>&1 & run=$!;"
+        f"{PLAY} -e app_release=two -e proxy_watch_seconds=60 -e proxy_undo_seconds=20 >/tmp/killed.log 2>&1 & run=$!;"
         " until grep -q 'TASK .* : Watch what users get' /tmp/killed.log; do kill -0 $run || exit 1; sleep 0.1; done;"
         " sleep 1; kill -KILL $run"
     )
     assert machine.get("/version") == {"release": "two"}
-    eventually(lambda: bool(machine.get("/version") == {"release": "one"}), "the host alone takes it back", 15)
+    eventually(lambda: bool(machine.get("/version") == {"release": "one"}), "the host alone takes it back", 40)
     assert machine.run("systemctl list-units --all --no-legend 'lastro-undo-*'") == ""
     assert machine.play("-e app_release=one").returncode == 0
     colours = machine.run(
