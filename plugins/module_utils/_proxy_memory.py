@@ -138,7 +138,7 @@ def undo(directory: str, token: str) -> None:
 
 
 def main(directory: str, token: str) -> None:
-    for _ in range(TRIES):
+    for _again in range(TRIES):
         with contextlib.suppress(OSError, ValueError):
             return undo(directory, token)
         time.sleep(TRY_SECONDS)

@@ -249,7 +249,7 @@ def prober(urls: list[str], host: str, number: int) -> Iterator[Callable[[], Pro
     pool = ThreadPoolExecutor(PROBES_AT_ONCE)
 
     def probe() -> Probes:
-        for _ in range(number):
+        for _one in range(number):
             probes.sent += 1
             pool.submit(send, next(turn)).add_done_callback(count)
         return probes
