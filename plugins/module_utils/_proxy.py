@@ -210,7 +210,7 @@ def settled(proxy: Proxy, seen: Seen, options: dict[str, Any], check_mode: bool)
         if switch and switch.after == options["colour"] and seen.runtime == switch.after:
             if not check_mode:
                 proxy.write_map(switch.after)
-                provisional.confirm(proxy.directory)
+                provisional.confirm(proxy.directory, switch)
             return replace(seen, has_file=True, file=switch.after), None
         if not check_mode and (switch or seen.runtime != options["colour"]):
             why = provisional.undone(proxy.directory) or f"HAProxy serves {seen.runtime or 'nothing'}"

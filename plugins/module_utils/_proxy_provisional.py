@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -72,7 +73,7 @@ def arm(directory: StackDirectory, before: str | None, after: str, release: str,
 def _start(command: list[str], token: str, seconds: float) -> None:
     """A timer of systemd outlives whatever session this is; elsewhere a process of its own does."""
     if os.path.isdir(SYSTEMD):
-        timer = ["systemd-run", "--quiet", "--collect", f"--unit=lastro-undo-{token}", f"--on-active={seconds:g}"]
+        timer = ["systemd-run", "--quiet", "--collect", f"--unit={_unit(token)}", f"--on-active={seconds:g}"]
         timer += ["--timer-property=AccuracySec=100ms", *command]
         subprocess.run(timer, check=True, capture_output=True, text=True, timeout=30)
         return
@@ -80,15 +81,29 @@ def _start(command: list[str], token: str, seconds: float) -> None:
     subprocess.Popen(command, start_new_session=True, stdin=null, stdout=null, stderr=null, cwd="/", close_fds=True)
 
 
-def confirm(directory: StackDirectory) -> None:
+def _unit(token: str) -> str:
+    return f"lastro-undo-{token}"
+
+
+def _disarm(token: str) -> None:
+    """Without its marker the undo changes nothing, so this is for whoever looks at the host's timers. A process of its own ends by itself."""
+    if os.path.isdir(SYSTEMD):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(["systemctl", "stop", f"{_unit(token)}.timer"], check=False, capture_output=True, timeout=30)
+
+
+def confirm(directory: StackDirectory, switch: Provisional) -> None:
     """After the map file names the new colour: there is nothing to take back any more."""
     directory.remove(memory.MARKER)
+    _disarm(switch.token)
 
 
 def settle(directory: StackDirectory, switch: Provisional) -> bool:
     """End what an earlier run left: its switch is taken back, unless it was confirmed in all but the marker. Whether it was."""
     try:
-        return memory.take_back(directory.path, asdict(switch))
+        taken_back = memory.take_back(directory.path, asdict(switch))
+        _disarm(switch.token)
+        return taken_back
     except OSError as error:
         raise PlatformError(
             f"{switch.after}, which nobody confirmed, can't be taken back to {switch.before or 'nothing'}: {error}",
