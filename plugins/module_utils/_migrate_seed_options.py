@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC
 
 REQUIRED_BY = {"project": ("compose", "service")}
@@ -72,6 +73,7 @@ def arguments() -> dict[str, Any]:
         "retries": {"type": "int", "default": 3},
         "timeout_seconds": {"type": "float", "default": 3600},
         "connect_timeout": {"type": "int", "default": 5},
+        "lease": LEASE_SPEC,
         "phase": {"type": "str", "choices": ["plan", "run"], "default": "plan"},
         "planned": {"type": "dict", "default": {}},
         "progress": {"type": "path"},

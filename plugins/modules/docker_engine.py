@@ -99,6 +99,8 @@ options:
   gateway:
     description: Address of this host in the network. The first of O(subnet) when not given.
     type: str
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -177,6 +179,7 @@ network:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._docker_reconcile import reconcile
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 
 POOL = {"base": {"type": "str", "required": True}, "size": {"type": "int", "required": True}}
 
@@ -199,11 +202,13 @@ def main() -> None:
             "network": {},
             "subnet": {},
             "gateway": {},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
     try:
-        result = reconcile(module)
+        with held(module.params["lease"], module.check_mode):
+            result = reconcile(module)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -80,6 +80,8 @@ options:
     type: list
     elements: str
     default: [docker0, docker_gwbridge, br-*]
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -133,6 +135,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _firewall as decide
 from ansible_collections.lastro.platform.plugins.module_utils import _nft as nft
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
 
 TABLE_PATH = os.path.join(nft.DIRECTORY, nft.TABLE_FILE)
@@ -277,13 +280,17 @@ def main() -> None:
             "ssh_ports": {"type": "list", "elements": "int", "default": [22]},
             "ssh_from": addresses,
             "container_interfaces": interfaces,
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
     keeping = os.path.isdir(nft.DIRECTORY) or module.params["state"] == "present"
     one_at_a_time = keeping and not module.check_mode
     try:
-        with StackDirectory(nft.DIRECTORY).locked() if one_at_a_time else contextlib.nullcontext():
+        with (
+            held(module.params["lease"], module.check_mode),
+            StackDirectory(nft.DIRECTORY).locked() if one_at_a_time else contextlib.nullcontext(),
+        ):
             run = Run(module.params, nft.Host(module.run_command))
             result = run.difference()
             if result["changed"] and not module.check_mode:

@@ -66,6 +66,8 @@ options:
     description: The platform's directory on the host.
     type: path
     required: true
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -138,6 +140,7 @@ ssh:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._hardening_host import reconcile
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 
 
 def main() -> None:
@@ -153,11 +156,13 @@ def main() -> None:
             "sysctl": {"type": "dict", "default": {}},
             "auditd": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "required": True},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
     try:
-        result = reconcile(module)
+        with held(module.params["lease"], module.check_mode):
+            result = reconcile(module)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -20,6 +20,7 @@ description:
     one wanted now is counted; what a container was made from, and what is in O(digests), stays besides.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
 extends_documentation_fragment:
+  - lastro.platform.lease
   - lastro.platform.registry
   - lastro.platform.releases
 author:
@@ -236,6 +237,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._image_run import Wanted
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 
 
 def argument_spec() -> dict[str, Any]:
@@ -265,6 +267,7 @@ def argument_spec() -> dict[str, Any]:
         "work_dir": {"type": "path", "default": "/var/lib/lastro/.images"},
         "plan_only": flag,
         "progress": {"type": "path"},
+        "lease": LEASE_SPEC,
     }
 
 
@@ -278,7 +281,8 @@ def main() -> None:
         changes = wanted.changes(steps)
         seconds: dict[str, float] = {}
         if changes and not looking:
-            changes, steps, seconds = wanted.make()
+            with held(module.params["lease"], check_mode=False):
+                changes, steps, seconds = wanted.make()
         images = wanted.report(steps, seconds, done=not looking, probing=not module.check_mode)
     except PlatformError as error:
         module.fail_json(msg=str(error))

@@ -269,6 +269,7 @@ options:
     type: path
 extends_documentation_fragment:
   - lastro.platform.engine
+  - lastro.platform.lease
   - lastro.platform.project_files
 requirements:
   - psycopg2
@@ -427,6 +428,7 @@ from typing import Any
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+from ansible_collections.lastro.platform.plugins.module_utils._lease import held
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed import MigrateSeed
 from ansible_collections.lastro.platform.plugins.module_utils._migrate_seed_options import REQUIRED_BY, arguments
 from ansible_collections.lastro.platform.plugins.module_utils._migration_project import NotThereYet, program
@@ -475,7 +477,8 @@ def main() -> None:
             progress = Progress(params["progress"] or "")
             work = MigrateSeed(params, server, where, progress, secrets=module.no_log_values)
             planning = params["phase"] == "plan" or module.check_mode
-            result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
+            with held(params["lease"], planning):
+                result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
     except LATER as error:
         if module.check_mode and params["not_there_yet"]:
             module.exit_json(**unseen(str(error)))

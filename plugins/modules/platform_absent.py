@@ -46,6 +46,7 @@ options:
     type: path
 extends_documentation_fragment:
   - lastro.platform.engine
+  - lastro.platform.lease
 author:
   - Lastro maintainers (@lastro)
 """
@@ -100,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_root, _preflight
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._preflight_readings import platform_of
 from ansible_collections.lastro.platform.plugins.module_utils._stack_engine import PROJECT, remove_containers
 from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, part
@@ -201,11 +203,13 @@ def main() -> None:
             "data": {"type": "bool", "default": False},
             "docker_root": {"type": "path"},
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
     try:
-        result = remove(Engine(module.params["engine"]), module.params, module.check_mode)
+        with held(module.params["lease"], module.check_mode):
+            result = remove(Engine(module.params["engine"]), module.params, module.check_mode)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

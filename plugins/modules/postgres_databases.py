@@ -159,6 +159,8 @@ requirements:
   - PostgreSQL 15 or newer
 author:
   - Lastro maintainers (@lastro)
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -246,6 +248,7 @@ from ansible_collections.lastro.platform.plugins.module_utils import _postgres_s
 from ansible_collections.lastro.platform.plugins.module_utils import _postgres_sync as sync
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._postgres_connection import (
     PSYCOPG2_ERROR,
     Server,
@@ -342,7 +345,8 @@ def main() -> None:
             package = "python3-psycopg2"
             message = missing_required_lib("psycopg2", reason=f"in the distribution's package {package}")
             module.fail_json(msg=message, exception=PSYCOPG2_ERROR, missing_library=package)
-        result = run(params, module.check_mode, PSYCOPG2_ERROR is None)
+        with held(params["lease"], module.check_mode or params["only_check"]):
+            result = run(params, module.check_mode, PSYCOPG2_ERROR is None)
         for notice in result.pop("notices", []):
             module.warn(notice)
         module.exit_json(**result)
@@ -388,6 +392,7 @@ def argument_spec() -> dict[str, Any]:
         "not_there_yet": {"type": "bool", "default": False},
         "data_volume": {"type": "str"},
         "only_check": {"type": "bool", "default": False},
+        "lease": LEASE_SPEC,
     }
 
 

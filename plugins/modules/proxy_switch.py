@@ -121,6 +121,8 @@ options:
     description: The Docker Engine's socket, for O(candidate).
     type: path
     default: /var/run/docker.sock
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -206,6 +208,7 @@ import time
 
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import Proxy, run
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import secret_texts
@@ -236,6 +239,7 @@ def main() -> None:
                 },
             },
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
+            "lease": LEASE_SPEC,
         },
         required_if=[("state", "provisional", ["colour"]), ("state", "confirmed", ["colour"])],
         supports_check_mode=True,
@@ -244,11 +248,13 @@ def main() -> None:
     module.no_log_values.update(secret_texts(given["files"] if given else []))
     try:
         proxy = Proxy(module.params["directory"], time.monotonic, time.sleep)
-        module.exit_json(**run(module.params, module.check_mode, proxy))
+        with held(module.params["lease"], module.check_mode):
+            result = run(module.params, module.check_mode, proxy)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=str(of_the_host(error, module.params["directory"])))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ notes:
   - The values are hidden in the output of the task, and a failure is shown, without C(no_log) on the task.
   - To use the values elsewhere, take them over with M(ansible.builtin.set_fact). They are not returned as facts, as
     those may be kept in a fact cache on the controller's disk.
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -107,6 +109,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _docker_root, _secrets
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 
 INDEX = ".index.json"
 
@@ -244,11 +247,13 @@ def main() -> None:
             "data_paths": {"type": "list", "elements": "path", "default": []},
             "volumes": {"type": "list", "elements": "str", "default": []},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
     try:
-        result = run(module)
+        with held(module.params["lease"], module.check_mode):
+            result = run(module)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

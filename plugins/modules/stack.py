@@ -93,6 +93,7 @@ options:
     default: false
 extends_documentation_fragment:
   - lastro.platform.engine
+  - lastro.platform.lease
   - lastro.platform.project_files
 author:
   - Lastro maintainers (@lastro)
@@ -163,6 +164,7 @@ import time
 
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._module import UnloggedModule
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import FILES_SPEC, PLACE_SPEC, secret_texts
 from ansible_collections.lastro.platform.plugins.module_utils._stack_run import StackRun
@@ -186,6 +188,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 120},
             "remove_volumes": {"type": "bool", "default": False},
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
+            "lease": LEASE_SPEC,
         },
         required_if=[("state", "present", ["compose"])],
         supports_check_mode=True,
@@ -193,8 +196,9 @@ def main() -> None:
     module.no_log_values.update(secret_texts(module.params["files"]))
     started = time.monotonic()
     try:
-        run = StackRun(module.params, Engine(module.params["engine"]), module.check_mode)
-        result = run.result()
+        with held(module.params["lease"], module.check_mode):
+            run = StackRun(module.params, Engine(module.params["engine"]), module.check_mode)
+            result = run.result()
     except PlatformError as error:
         module.fail_json(msg=str(error))
     module.exit_json(elapsed_seconds=round(time.monotonic() - started, 3), **result)

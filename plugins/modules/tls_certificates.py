@@ -85,6 +85,8 @@ requirements:
   - cryptography >= 38 on the host that keeps the CA
 author:
   - Lastro maintainers (@lastro)
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -139,6 +141,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._tls import (
     CA,
     CRYPTOGRAPHY_ERROR,
@@ -275,6 +278,7 @@ def main() -> None:
             "certificates": {"type": "list", "elements": "dict", "required": True, "options": certificate},
             "valid_days": {"type": "int", "default": 365},
             "renew_before_days": {"type": "int", "default": 30},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
@@ -284,7 +288,8 @@ def main() -> None:
             package = "python3-cryptography"
             message = missing_required_lib("cryptography", reason=f"in the distribution's package {package}")
             module.fail_json(msg=message, exception=CRYPTOGRAPHY_ERROR, missing_library=package)
-        result = run(module.params, module.check_mode, _now())
+        with held(module.params["lease"], module.check_mode):
+            result = run(module.params, module.check_mode, _now())
         if result["ca"]["notice"]:
             module.warn(result["ca"]["notice"])
         module.exit_json(**result)

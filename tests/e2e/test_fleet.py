@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,29 @@ def test_full_disks_and_a_wrong_clock_are_told_in_one_run(fleet: Fleet) -> None:
     assert "0.2 GiB are free for /var/lib/lastro/lastro, 6 are needed. Free some" in said["data1"]
     assert re.search(r"The clock of this host is (59|60)\d s behind the controller's, 60 are allowed", said["edge1"])
     assert "Synchronise both (`timedatectl set-ntp true`, or chrony)" in said["edge1"]
+
+
+def test_a_deploy_beside_another_is_refused(fleet: Fleet) -> None:
+    # A run of another machine, of which nobody knows here whether it is alive.
+    edge, until = fleet.lab.host("edge1"), time.time() + 300
+    holder = {
+        "who": "ana",
+        "where": "ci-7 (pid 4242)",
+        "doing": "release of two",
+        "process": {"boot": "another", "pid": 4242},
+    }
+    lease = {"number": 41, "run": "elsewhere", "until": until, "since": until - 600, "seconds": 600, "holder": holder}
+    path = "/var/lib/lastro/lastro/lease.json"
+    before = json.loads(edge.run("cat", path).stdout)
+    edge.run("sh", "-c", f"cat >{path}", stdin=json.dumps(lease))
+    said = refused(fleet)
+    assert set(said) == {"edge1"}
+    assert "being changed by run 41 (release of two, by ana from ci-7 (pid 4242), since " in said["edge1"]
+    assert "being changed by run 41" in " ".join(fleet.play("destroy", check=False).split())
+    fleet.serves()
+    fleet.play("deploy", app_release="two", platform_lease_take_over=41)
+    after = json.loads(edge.run("cat", path).stdout)
+    assert (before["until"], after["until"], after["number"]) == (0, 0, 42)
 
 
 def test_another_platform_with_the_same_ports_is_refused(fleet: Fleet) -> None:

@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_lease
+short_description: Take the lease of a platform, or give it back
+version_added: 0.1.0
+description:
+  - One run at a time may change a platform. It takes the lease on every host of the proxy, and gives it back at its end; where it can't, as it
+    was killed, the lease ends by itself, by the clock of the host.
+  - Each run has a number, higher than that of the one before. A module that is given O(ignore:lease) does nothing where a newer run was, so that
+    one that hung and comes back late changes nothing any more.
+  - Where the run that holds the lease was started on this very machine and is dead, its lease is taken over at once.
+  - Every change that the run makes on the host renews the lease. While it isn't taken by another, it is the run's own also after its end.
+attributes:
+  action:
+    support: full
+    description: Who it is and from where is found on the controller.
+  check_mode:
+    support: full
+    description: Says whether the lease could be had; takes nothing.
+  diff_mode:
+    support: none
+    description: Nothing of what runs is changed.
+  idempotent:
+    support: full
+    description: The lease is what a run has, not what a host is like, so taking it never counts as a change.
+options:
+  directory:
+    description: The platform's directory on the host.
+    type: path
+    required: true
+  run:
+    description: What tells this run from every other one.
+    type: str
+    required: true
+  state:
+    description: V(taken) takes the lease, V(returned) gives it back.
+    type: str
+    choices: [taken, returned]
+    default: taken
+  doing:
+    description: What the run does, for whoever is refused meanwhile.
+    type: str
+    default: a run
+  seconds:
+    description: How long the lease lasts after the last change that the run made on the host.
+    type: float
+    default: 600
+  wait_seconds:
+    description:
+      - How long to wait for it. Two runs that begin at the same moment ask all hosts at the same time; give V(0) for the first host and a few
+        seconds for the others, and one of them gets it on all.
+    type: float
+    default: 0
+  take_over:
+    description: Number of a run that is known to be dead, whose lease is to be taken.
+    type: int
+    default: 0
+  holder:
+    description: Who this is; the action plugin finds it.
+    type: dict
+    default: {}
+author:
+  - Lastro maintainers (@lastro)
+"""
+
+EXAMPLES = r"""
+- name: Take the lease
+  lastro.platform.release_lease:
+    directory: /var/lib/lastro/shop
+    run: 20261130T172106Z-3f9ac1
+    doing: deploy of 1.4.2
+  register: lease
+
+- name: Change something, unless a newer run has begun
+  lastro.platform.proxy_switch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: green
+    lease: "{{ lease.lease }}"
+
+- name: Give it back
+  lastro.platform.release_lease:
+    directory: /var/lib/lastro/shop
+    run: 20261130T172106Z-3f9ac1
+    state: returned
+"""
+
+RETURN = r"""
+lease:
+  description: What a module that changes something is to be given; the number is the run's on this host.
+  returned: when O(state=taken)
+  type: dict
+  sample: {directory: /var/lib/lastro/shop, run: 20261130T172106Z-3f9ac1, number: 42}
+held_by:
+  description: The run that has the lease, where it was refused.
+  returned: when it was refused
+  type: dict
+  sample:
+    number: 41
+    run: 20261130T171503Z-9b20d7
+    since: 1796231703.2
+    until: 1796232303.2
+    seconds: 600
+    holder: {who: ana, where: "ci-7 (pid 4242)", doing: deploy of 1.4.1, process: {}}
+"""
+
+import time
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils import _lease
+from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "run": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["taken", "returned"], "default": "taken"},
+            "doing": {"type": "str", "default": "a run"},
+            "seconds": {"type": "float", "default": 600},
+            "wait_seconds": {"type": "float", "default": 0},
+            "take_over": {"type": "int", "default": 0},
+            "holder": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        if given["state"] == "returned":
+            if not module.check_mode:
+                _lease.give_back(given["directory"], given["run"])
+            module.exit_json(changed=False)
+        holder = {**given["holder"], "doing": given["doing"]}
+        wanted = _lease.Lease(0, given["run"], seconds=given["seconds"], holder=holder)
+        if module.check_mode:
+            taken = _lease.granted(_lease.read(given["directory"]), wanted, given["take_over"], time.time())
+        else:
+            taken = _lease.take(given["directory"], wanted, given["take_over"], given["wait_seconds"])
+    except _lease.Held as error:
+        module.fail_json(msg=str(error), held_by=asdict(error.lease))
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=str(of_the_host(error, given["directory"])))
+    lease = {"directory": given["directory"], "run": taken.run, "number": taken.number}
+    module.exit_json(changed=False, lease=lease)
+
+
+if __name__ == "__main__":
+    main()
