@@ -9,7 +9,13 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import inputs, load, outline
+from ansible_collections.lastro.platform.plugins.plugin_utils._app_arguments import (
+    inputs,
+    load,
+    outline,
+    source_of,
+    traced,
+)
 from ansible_collections.lastro.platform.plugins.plugin_utils._application import COLOURS, Application
 from ansible_collections.lastro.platform.plugins.plugin_utils._application_migrations import migrations
 from ansible_collections.lastro.platform.plugins.plugin_utils._colour_compose import Compiler, Project
@@ -56,9 +62,10 @@ class ActionModule(ActionBase):
 
 
 def _compiled(application: Application, directory: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    given = inputs(arguments, directory)
+    reads: set[str] = set()
+    given = traced(inputs(arguments, directory), reads)
     compiler = Compiler(application, given)
-    return {
+    compiled = {
         "colours": {colour: _project(compiler.colour(colour)) for colour in COLOURS},
         "migrations": {
             "services": migrations(application, given, arguments["migrations"]),
@@ -68,6 +75,13 @@ def _compiled(application: Application, directory: str, arguments: dict[str, Any
         "singletons": _project(compiler.singletons()),
         "checks": {colour: application.checks(colour) for colour in COLOURS},
         "probes": application.probes(),
+    }
+    names = [image["name"] for image in application.images(directory)]
+    images = {name: arguments["images"][name] for name in names if arguments["images"].get(name)}
+    return {
+        **compiled,
+        "image_ids": {name: image.get("id") or "" for name, image in images.items()},
+        "source": source_of(arguments, given, images, reads),
     }
 
 

@@ -44,8 +44,50 @@ def _decision(kind: str, colour: str, before: str, why: str) -> dict[str, Any]:
     return {"kind": kind, "colour": colour, "before": before, "why": why}
 
 
+def release_steps(results: Mapping[str, Mapping[str, Any] | None], host: str) -> list[dict[str, Any]]:
+    """The steps of a release on a host for the ledger, from the results of its tasks by name; those that did not run are left out."""
+    return [
+        {
+            "host": host,
+            "step": step,
+            "ok": not (done.get("failed") or done.get("unreachable")),
+            "seconds": _seconds(done),
+        }
+        for step, done in results.items()
+        if done and not done.get("skipped")
+    ]
+
+
+def _seconds(done: Mapping[str, Any]) -> float | None:
+    """None where the host did not answer, or the step ended before it could say."""
+    found = next((done[name] for name in ("elapsed_seconds", "watched_seconds", "seconds") if name in done), None)
+    if isinstance(found, Mapping):
+        found = sum(found.values())
+    return None if found is None else round(float(found), 1)
+
+
+def release_migration(result: Mapping[str, Any] | None, service: str) -> list[dict[str, Any]]:
+    """What a migration did to the schema, for the ledger, from the result of M(lastro.platform.migrate_seed): a list of one, or of none.
+
+    Of a run that failed nobody knows how far it came, so all that was pending counts.
+    """
+    if not result or not result.get("pending"):
+        return []
+    applied = result.get("applied")
+    steps = [
+        {"id": entry["id"], "classes": list(entry.get("classes") or ["unknown"])}
+        for entry in result["pending"]
+        if applied is None or entry["id"] in applied
+    ]
+    return [{"service": service, "applied": steps}] if steps else []
+
+
 class FilterModule:
     """Decisions about releases."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"release_decision": release_decision}
+        return {
+            "release_decision": release_decision,
+            "release_migration": release_migration,
+            "release_steps": release_steps,
+        }

@@ -6,7 +6,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+LONGEST_WHY = 100
 
 
 def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
@@ -26,7 +29,35 @@ def fleet(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "volumes": sorted({volume for status in statuses.values() for volume in status["volumes"]}),
         "jobs": [job for status in statuses.values() for job in status["jobs"]],
         "probes": [{**probe, "host": host} for host, status in statuses.items() for probe in status["probes"]],
+        "releases": _releases([status.get("ledger") or {} for status in statuses.values()]),
+        "ledgers": {host: (status.get("ledger") or {}).get("problem", "") for host, status in statuses.items()},
+        "changing": next((status["changing"] for status in statuses.values() if status.get("changing")), ""),
     }
+
+
+def _releases(ledgers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The releases of all ledgers, each once, oldest first. A host that was not there keeps fewer of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in (one for ledger in ledgers for one in ledger.get("releases", [])):
+        # Of hosts that a closing has not reached yet, the one that it has.
+        if one["run"] not in found or one["state"] == "closed":
+            found[one["run"]] = one
+    return sorted(found.values(), key=lambda one: float(one["at"]))
+
+
+def releases_table(found: Mapping[str, Any]) -> str:
+    """The last releases of a fleet, the newest first, and which run changes it now, for people."""
+    rows = []
+    for one in reversed(found["releases"]):
+        when = datetime.fromtimestamp(float(one["at"]), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        took = f"{float(one['seconds']):.0f} s" if one["seconds"] != "" else "-"
+        why = str(one["why"]).partition("\n")[0]
+        short = why if len(why) <= LONGEST_WHY else f"{why[: LONGEST_WHY - 1]}…"
+        by = f"{one['who']} from {one['where']}"
+        rows.append([when, one["event"], one["release"] or "-", one["colour"], one["state"], took, by, short])
+    lines = [f"NOW: {found['changing']}"] if found["changing"] else []
+    header = ["WHEN (UTC)", "WHAT", "RELEASE", "COLOUR", "STATE", "TOOK", "BY", "WHY"]
+    return "\n".join([*lines, table(rows, header) if rows else "No release is known."])
 
 
 def status_table(found: Mapping[str, Any], published: Mapping[str, Any] | None = None) -> str:
@@ -105,6 +136,8 @@ def status_checklist(
         ("migrations and seeds applied", _all_ended(jobs, failed), _jobs_detail(jobs, failed, other)),
         ("every service well", bool(services) and not bad, ", ".join(bad)),
     ]
+    tampered = [f"{host}: {problem}" for host, problem in status["ledgers"].items() if problem]
+    items.append(("ledger of releases whole", not tampered, "; ".join(tampered)))
     for probe in status["probes"]:
         items.append((f"{_on(probe, several)} does its work", bool(probe["ok"]), probe["answer"]))
     checks = list((health or {}).get("checks", []))
@@ -148,6 +181,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "fleet": fleet,
+            "releases_table": releases_table,
             "serving_release": serving_release,
             "status_table": status_table,
             "status_checklist": status_checklist,

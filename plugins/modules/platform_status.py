@@ -32,7 +32,7 @@ options:
     type: str
     choices: [blue, green]
   state_directory:
-    description: Directory of the platform's files, for what M(lastro.platform.migrate_seed) kept of its runs there.
+    description: Directory of the platform's files, for the ledger, the lease, and what M(lastro.platform.migrate_seed) kept of its runs.
     type: path
   probes:
     description: Commands to run inside a container of a service of the serving colour.
@@ -88,16 +88,37 @@ probes:
   type: list
   elements: dict
   sample: [{service: worker, ok: true, answer: "job done in 0.2 s"}]
+ledger:
+  description: The last releases by the host's ledger, the release that it says serves, and what is wrong with the ledger.
+  returned: success
+  type: dict
+  sample:
+    releases: [{at: 1796231703.2, event: release, state: open, release: 1.4.2, colour: green, who: ana, where: "ci-7", seconds: 41.2, run: 2026…, why: ""}]
+    kept: 1.4.2
+    problem: ""
+changing:
+  description: The run that has the lease, in words; empty where none has.
+  returned: success
+  type: str
+  sample: run 42 (release of 1.4.2, by ana from ci-7, since 2026-11-30 17:21:06 UTC)
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils import _ledger
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._lease import read as read_lease
 from ansible_collections.lastro.platform.plugins.module_utils._migration_record import records
 from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, part, rows
+
+# How many of the last releases are shown, and what of each.
+RELEASES = 5
+SHOWN = ("at", "event", "state", "release", "colour", "who", "where", "seconds", "run", "why")
+NO_LEDGER: dict[str, Any] = {"releases": [], "kept": "", "problem": ""}
 
 
 def _containers(engine: Engine, platform: str) -> list[dict[str, Any]]:
@@ -148,11 +169,13 @@ def main() -> None:
         volumes = [entry["Name"] for entry in engine.get("/volumes")["Volumes"] or []]
         wanted = [] if module.check_mode else module.params["probes"]
         probes = [_probe(engine, containers, f"{platform}-{colour}", probe) for probe in wanted]
-        kept = records(Path(module.params["state_directory"], "migrations")) if module.params["state_directory"] else []
+        directory = module.params["state_directory"]
+        kept = records(Path(directory, "migrations")) if directory else []
+        ledger, changing = past(directory) if directory else ({}, "")
     except EngineError as error:
         if not (module.check_mode and error.status == 0):
             module.fail_json(msg=str(error))
-        containers, volumes, probes, kept = [], [], [], []
+        containers, volumes, probes, kept, ledger, changing = [], [], [], [], {}, ""
     except PlatformError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -161,7 +184,18 @@ def main() -> None:
         volumes=sorted(name for name in volumes if name.startswith(f"{platform}_")),
         jobs=jobs(containers, platform, kept),
         probes=probes,
+        ledger={**NO_LEDGER, **ledger},
+        changing=changing,
     )
+
+
+def past(directory: str) -> tuple[dict[str, Any], str]:
+    """What the host keeps of the releases, and which run changes the platform now, in words; empty where none does."""
+    found, lease = _ledger.read(directory), read_lease(directory)
+    releases = _ledger.releases(found.entries)
+    shown = [{key: one.get(key, "") for key in SHOWN} for one in releases[-RELEASES:]]
+    ledger = {"releases": shown, "kept": _ledger.kept(found.entries), "problem": found.problem}
+    return ledger, lease.said() if lease and lease.holds(time.time()) else ""
 
 
 if __name__ == "__main__":

@@ -158,6 +158,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+elapsed_seconds:
+  description: Time spent inside the module.
+  type: float
+  returned: success
+  sample: 0.21
 active:
   description: The colour served before and after, null where there is none.
   type: dict
@@ -246,6 +251,7 @@ def main() -> None:
     )
     given = module.params["candidate"]
     module.no_log_values.update(secret_texts(given["files"] if given else []))
+    began = time.monotonic()
     try:
         proxy = Proxy(module.params["directory"], time.monotonic, time.sleep)
         with held(module.params["lease"], module.check_mode):
@@ -254,7 +260,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=str(of_the_host(error, module.params["directory"])))
-    module.exit_json(**result)
+    module.exit_json(elapsed_seconds=round(time.monotonic() - began, 3), **result)
 
 
 if __name__ == "__main__":

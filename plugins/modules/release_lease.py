@@ -15,6 +15,7 @@ description:
   - Each run has a number, higher than that of the one before. A module that is given O(ignore:lease) does nothing where a newer run was, so that
     one that hung and comes back late changes nothing any more.
   - Where the run that holds the lease was started on this very machine and is dead, its lease is taken over at once.
+  - Warns where the last release by the ledger failed, or is open still.
   - Every change that the run makes on the host renews the lease. While it isn't taken by another, it is the run's own also after its end.
 attributes:
   action:
@@ -113,8 +114,18 @@ import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lastro.platform.plugins.module_utils import _lease
+from ansible_collections.lastro.platform.plugins.module_utils import _lease, _ledger
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
+
+
+def concern_of(directory: str) -> str:
+    """What whoever changes a platform should know of its last release; empty where that one is closed."""
+    last = _ledger.last(_ledger.read(directory).entries)
+    said = {
+        "open": "is open still: nobody has seen yet that all is well with it (playbooks/close.yml)",
+        "failed": "failed, and the one before serves (playbooks/status.yml says why)",
+    }
+    return f"The last release, {last['release']}, {said[last['state']]}." if last["state"] in said else ""
 
 
 def main() -> None:
@@ -150,6 +161,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=str(of_the_host(error, given["directory"])))
+    if concern := concern_of(given["directory"]):
+        module.warn(concern)
     lease = {"directory": given["directory"], "run": taken.run, "number": taken.number}
     module.exit_json(changed=False, lease=lease)
 

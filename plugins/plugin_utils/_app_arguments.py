@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
@@ -103,6 +105,34 @@ def inputs(arguments: Mapping[str, Any], directory: str) -> Inputs:
         list_files=lambda path: _list_files(os.path.join(directory, path)),
         executable=lambda path: bool(os.stat(os.path.join(directory, path)).st_mode & 0o111),
     )
+
+
+def traced(given: Inputs, reads: set[str]) -> Inputs:
+    """The same inputs, which note each file that is read."""
+
+    def read(path: str) -> bytes:
+        content = given.read(path)
+        reads.add(path)
+        return content
+
+    return replace(given, read=read)
+
+
+def source_of(
+    arguments: Mapping[str, Any], given: Inputs, images: Mapping[str, Any], reads: Iterable[str]
+) -> dict[str, Any]:
+    """Everything that an application was made from but its secrets, to make it again when the user's files have moved on."""
+    path = os.path.abspath(str(arguments["compose_file"]))
+    return {
+        "name": os.path.basename(path),
+        "text": _read(path).decode(),
+        "files": {
+            name: {"content": base64.b64encode(given.read(name)).decode(), "executable": given.executable(name)}
+            for name in sorted(reads)
+        },
+        "images": dict(images),
+        **{name: arguments.get(name) for name in ("env", "profiles", "replicas", "allow_privileged")},
+    }
 
 
 def _read(path: str) -> bytes:
