@@ -11,7 +11,7 @@ ARGUMENTS ?=
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy rollback close promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,12 @@ help: ## Show this list
 
 deploy: .venv/.complete ## Bring the platform up, or to what the files say (RELEASE=name, ENVIRONMENT=dev)
 	@$(PLAY) playbooks/deploy.yml
+
+rollback: .venv/.complete ## Go back to the last good release, or to a kept one (RELEASE=name, ENVIRONMENT=dev)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGUMENTS) playbooks/rollback.yml
+
+close: .venv/.complete ## Close the last release when all has been well for the environment's closing window
+	@$(PLAY) playbooks/close.yml
 
 promote: .venv/.complete ## Bring a release's images to the environment's registry, their digests into its inventory
 	@$(PLAY) playbooks/promote.yml
