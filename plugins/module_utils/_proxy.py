@@ -38,6 +38,9 @@ class Seen:
     runtime: str | None
     running: bool
     servers: list[haproxy.Server]
+    # A colour that is tried, and by how many percent of the clients.
+    canary: str | None = None
+    share: int = 0
 
 
 class Proxy:
@@ -54,9 +57,17 @@ class Proxy:
         text = self.directory.read(memory.MAP_FILE)
         answer = self.admin.ask(f"show map {memory.MAP_NAME}", "show servers state")
         entries, mark, servers = (answer or "").partition("# be_id")
-        runtime = memory.parse_memory(entries)
+        map_now = memory.entries_in(entries)
         file = memory.parse_map((text or b"").decode())
-        return Seen(text is not None, file, runtime, answer is not None, haproxy.parse_servers(mark + servers))
+        return Seen(
+            has_file=text is not None,
+            file=file,
+            runtime=map_now.get(memory.KEY),
+            running=answer is not None,
+            servers=haproxy.parse_servers(mark + servers),
+            canary=map_now.get(memory.CANARY),
+            share=int(map_now.get(memory.SHARE, 0)),
+        )
 
     def since(self) -> int | None:
         """When the map file was written: of two proxies that differ the later one knows what was decided last."""
@@ -96,20 +107,21 @@ class Proxy:
         text = haproxy.render_state({**states, **dict.fromkeys(sorted(newcomers), True)})
         self.directory.write(ManagedFile(STATE_FILE, text.encode(), 0o644, 0, 0))
 
-    def set_map(self, colour: str, present: bool) -> None:
+    def set_map(self, colour: str | None, canary: str | None = None, share: int = 0) -> None:
         """In memory; then read back."""
         try:
-            memory.set_colour(self.directory.path, colour, present)
+            memory.serve(self.directory.path, colour, canary, share)
         except OSError as error:
             raise PlatformError(
                 f"HAProxy does not answer: {error}", "Look at the log of the proxy's container."
             ) from error
-        runtime = self.read().runtime
-        if runtime != colour:
-            if runtime is not None and not provisional.pending(self.directory):
-                self.write_map(runtime)
+        now = self.read()
+        if (now.runtime, now.canary, now.share) != (colour, canary, share):
+            if now.runtime is not None and not provisional.pending(self.directory):
+                self.write_map(now.runtime)
+            tried = f" and {canary} to {share} % of the clients" if canary else ""
             raise PlatformError(
-                f"HAProxy still serves {runtime} after it was told to serve {colour}",
+                f"HAProxy still serves {now.runtime} after it was told to serve {colour}{tried}",
                 "Look at the log of the proxy's container, and whether its configuration is the role's own.",
             )
 
@@ -148,6 +160,11 @@ def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Pla
         write_map=not seen.has_file or seen.file != decision.after or (seen.running and seen.runtime != decision.after),
         write_state=seen.running and down != kept & there,
     )
+
+
+def refuse_share(share: int) -> None:
+    if not 1 <= share <= memory.ALL:
+        raise PlatformError(f"A share of {share} % is none", "Give a number from 1 to 100; 100 serves everybody.")
 
 
 def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> None:
@@ -192,12 +209,18 @@ def apply(proxy: Proxy, seen: Seen, todo: Plan, options: dict[str, Any]) -> None
         proxy.set_states([s for s in todo.rest if s.backend.endswith(f"_{decision.after}")], "maint")
         proxy.wait_up(decision.after, decision.before, options["wait_timeout"])
     if todo.provisional and decision.after:
-        provisional.arm(proxy.directory, decision.before, decision.after, options["release"], options["undo_seconds"])
-        proxy.set_map(decision.after, present=seen.runtime is not None)
+        share = options["share"]
+        provisional.arm(
+            proxy.directory, decision.before, decision.after, options["release"], options["undo_seconds"], share
+        )
+        if share == memory.ALL or decision.before is None:
+            proxy.set_map(decision.after)
+        else:
+            proxy.set_map(decision.before, decision.after, share)
     elif todo.write_map:
         proxy.write_map(decision.after)
         if decision.after and seen.running and seen.runtime != decision.after:
-            proxy.set_map(decision.after, present=seen.runtime is not None)
+            proxy.set_map(decision.after)
     proxy.set_states(todo.rest, "maint")
     if todo.write_state or todo.ready or todo.rest:
         proxy.write_state(proxy.read().servers)
@@ -218,7 +241,7 @@ def settled(proxy: Proxy, seen: Seen, options: dict[str, Any], check_mode: bool)
                 f"{options['colour']} can't be confirmed: {why}",
                 "Read why, then release again: nothing is in the way of it.",
             )
-    if not switch:
+    if not switch or (options["state"] == "provisional" and goes_on(switch, options)):
         return seen, None
     if check_mode:
         back = switch.before if seen.runtime == switch.after != seen.file else seen.runtime
@@ -231,6 +254,12 @@ def settled(proxy: Proxy, seen: Seen, options: dict[str, Any], check_mode: bool)
     } if taken_back else None
 
 
+def goes_on(switch: provisional.Provisional, options: dict[str, Any]) -> bool:
+    """Whether what is asked for is the next step of the canary that is under way."""
+    same = (switch.after, switch.release) == (options["colour"], options["release"])
+    return same and switch.share < options["share"]
+
+
 def picture(colour: str | None, maintenance: set[tuple[str, str]]) -> str:
     """For the diff."""
     lines = sorted(f"{backend}/{name} maintenance" for backend, name in maintenance)
@@ -240,6 +269,7 @@ def picture(colour: str | None, maintenance: set[tuple[str, str]]) -> str:
 def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, Any]:
     """Read, compare, (check mode ends), act, read back."""
     options = {**options, "slots": parse_slots(options["slots"] or {})}
+    refuse_share(options["share"])
     with contextlib.nullcontext() if check_mode else proxy.directory.locked():
         found, kept = proxy.read(), proxy.maintenance()
         seen, undone = settled(proxy, found, options, check_mode)
@@ -262,6 +292,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         "since": proxy.since(),
         "active": {"before": todo.decision.before, "after": todo.decision.after},
         "map": {"file": now.file, "runtime": now.runtime},
+        "canary": {"colour": now.canary, "share": now.share} if now.canary else None,
         "provisional": told(provisional.pending(proxy.directory)),
         "undone": undone,
         "running": seen.running,
@@ -275,7 +306,8 @@ def told(switch: provisional.Provisional | None) -> dict[str, Any] | None:
     """A switch that waits to be confirmed, as the module returns it."""
     if not switch:
         return None
-    return {"release": switch.release, "before": switch.before, "after": switch.after, "until": round(switch.until)}
+    told_of = ("release", "before", "after", "share")
+    return {**{name: getattr(switch, name) for name in told_of}, "until": round(switch.until)}
 
 
 def try_candidate(options: dict[str, Any]) -> None:

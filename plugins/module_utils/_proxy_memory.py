@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from typing import Any
 
 KEY = "active"
+# A colour that is tried, and the share of the clients, in percent, that gets it.
+CANARY, SHARE = "canary", "share"
+ALL = 100
 MAP_FILE = "maps/colour.map"
 # The map's name in HAProxy is its path in the container.
 MAP_NAME = "/haproxy/maps/colour.map"
@@ -56,30 +59,49 @@ def old_workers(text: str) -> list[int]:
 
 def parse_map(text: str) -> str | None:
     """The colour in the text of a map, None where there is none."""
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == KEY:
-            return words[1]
-    return None
+    return _entries(text.splitlines()).get(KEY)
+
+
+def _entries(lines: list[str]) -> dict[str, str]:
+    return {words[0]: words[1] for line in reversed(lines) if len(words := line.split()) >= 2 and words[0] != "#"}
+
+
+def entries_in(text: str) -> dict[str, str]:
+    """The answer to `show map`, where each entry is preceded by its address."""
+    return _entries([line.partition(" ")[2] for line in text.splitlines()])
 
 
 def parse_memory(text: str) -> str | None:
-    """The colour in the answer to `show map`, where each entry is preceded by its address."""
-    return parse_map("\n".join(line.partition(" ")[2] for line in text.splitlines()))
+    """The colour in the answer to `show map`."""
+    return entries_in(text).get(KEY)
 
 
-def set_colour(directory: str, colour: str | None, present: bool) -> None:
+def commands(there: dict[str, str], wanted: dict[str, str]) -> tuple[str, ...]:
+    """What brings a map to its entries. A colour that is tried goes before its share does, and comes before it."""
+    changes = [key for key in (KEY, SHARE, CANARY) if key in there and key not in wanted]
+    said = [f"del map {MAP_NAME} {key}" for key in changes]
+    for key in (KEY, CANARY, SHARE):
+        if key in wanted and there.get(key) != wanted[key]:
+            said.append(f"{'set' if key in there else 'add'} map {MAP_NAME} {key} {wanted[key]}")
+    return tuple(said)
+
+
+def serve(directory: str, colour: str | None, canary: str | None = None, share: int = 0) -> None:
     """In memory of the worker that serves, and of those that finish connections after a reload, which would go on as before."""
+    wanted = {KEY: colour or "", CANARY: canary or "", SHARE: str(share) if canary else ""}
+    wanted = {key: value for key, value in wanted.items() if value}
     admin, master = (os.path.join(directory, "run", name) for name in ("admin.sock", "master.sock"))
-    command = f"{'set' if present else 'add'} map {MAP_NAME} {KEY} {colour}" if colour else f"del map {MAP_NAME} {KEY}"
     for worker in old_workers(ask(master, ("show proc",)) or ""):
-        ask(master, (f"@!{worker} {command}",))
-    ask(admin, (command,))
+        there = entries_in(ask(master, (f"@!{worker} show map {MAP_NAME}",)) or "")
+        for command in commands(there, wanted):
+            ask(master, (f"@!{worker} {command}",))
+    if todo := commands(in_memory(directory), wanted):
+        ask(admin, todo)
 
 
-def colour_in_memory(directory: str) -> str | None:
-    """What serves now; None where HAProxy does not run or has none."""
-    return parse_memory(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {MAP_NAME}",)) or "")
+def in_memory(directory: str) -> dict[str, str]:
+    """The entries of the map that HAProxy works with now; empty where it does not run or has none."""
+    return entries_in(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {MAP_NAME}",)) or "")
 
 
 def colour_of_file(directory: str) -> str | None:
@@ -114,8 +136,8 @@ def take_back(directory: str, marker: dict[str, Any]) -> bool:
     """Serve what the file names again, and forget the marker; whether it was provisional still. Under the lock."""
     confirmed = colour_of_file(directory) == marker["after"]
     if not confirmed:
-        set_colour(directory, marker["before"], present=True)
-        if colour_in_memory(directory) == marker["after"]:
+        serve(directory, marker["before"])
+        if marker["after"] in in_memory(directory).values():
             raise OSError(f"HAProxy still serves {marker['after']}")
     # A crash before this line has the next one do it all again, which is the same.
     os.unlink(os.path.join(directory, MARKER))

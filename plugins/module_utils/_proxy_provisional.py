@@ -36,6 +36,8 @@ class Provisional:
     release: str
     until: float
     token: str
+    # Percent of the clients that get it.
+    share: int = memory.ALL
 
     @property
     def marker(self) -> ManagedFile:
@@ -48,9 +50,15 @@ def pending(directory: StackDirectory) -> Provisional | None:
     return Provisional(**found) if found else None
 
 
-def arm(directory: StackDirectory, before: str | None, after: str, release: str, seconds: float) -> Provisional:
-    """Have the switch taken back after so many seconds, whatever becomes of this run. Before anything is switched."""
-    switch = Provisional(before, after, release, time.time() + seconds, secrets.token_hex(8))
+def arm(
+    directory: StackDirectory, before: str | None, after: str, release: str, seconds: float, share: int = memory.ALL
+) -> Provisional:
+    """Have the switch taken back after so many seconds, whatever becomes of this run. Before anything is switched.
+
+    The next step of a canary is a switch of its own; the undo of the step before finds another token and ends.
+    """
+    last = pending(directory)
+    switch = Provisional(before, after, release, time.time() + seconds, secrets.token_hex(8), share)
     directory.ensure(ManagedDirectory(os.path.dirname(PROGRAM), 0o700, 0, 0))
     program = ManagedFile(PROGRAM, inspect.getsource(memory).encode(), 0o500, 0, 0)
     if directory.differs(program):
@@ -67,6 +75,8 @@ def arm(directory: StackDirectory, before: str | None, after: str, release: str,
             f"The undo of a provisional switch can't be armed: {said}",
             "Nothing was switched. See why this host starts no timers (`systemctl status`), then run again.",
         ) from error
+    if last:
+        _disarm(last.token)
     return switch
 
 

@@ -58,6 +58,14 @@ options:
     description: Seconds after which a provisional switch is taken back.
     type: float
     default: 60
+  share:
+    description:
+      - With O(state=provisional), how many percent of the clients get O(colour), the next step with a higher one, the last with V(100). Whoever is among the
+        first five of a hundred is among the first twenty-five, too.
+      - A request with the header C(x-canary) of V(1) gets it whatever the share is, while it is tried.
+      - Only a colour that everybody gets can be confirmed.
+    type: int
+    default: 100
   slots:
     description:
       - How many slots are ready, counted from the first, as colour → service → number, on each host. The others of that service
@@ -182,7 +190,12 @@ provisional:
   description: The switch that waits to be confirmed, with the time on this host (seconds since 1970) at which it is taken back. Null without one.
   type: dict
   returned: success
-  sample: {release: "1.4.2", before: blue, after: green, until: 1785312000}
+  sample: {release: "1.4.2", before: blue, after: green, share: 100, until: 1785312000}
+canary:
+  description: The colour that is tried and the percentage of clients that get it. Null where none is.
+  type: dict
+  returned: success
+  sample: {colour: green, share: 5}
 undone:
   description: The switch of an earlier run that this one took back. Null without one.
   type: dict
@@ -231,6 +244,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["served", "provisional", "confirmed"], "default": "served"},
             "release": {"type": "str", "default": ""},
             "undo_seconds": {"type": "float", "default": 60},
+            "share": {"type": "int", "default": 100},
             "slots": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "float", "default": 10},
