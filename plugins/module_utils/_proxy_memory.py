@@ -77,13 +77,14 @@ def parse_memory(text: str) -> str | None:
 
 
 def commands(there: dict[str, str], wanted: dict[str, str]) -> tuple[str, ...]:
-    """What brings a map to its entries. A colour that is tried goes before its share does, and comes before it."""
-    changes = [key for key in (KEY, SHARE, CANARY) if key in there and key not in wanted]
-    said = [f"del map {MAP_NAME} {key}" for key in changes]
-    for key in (KEY, CANARY, SHARE):
-        if key in wanted and there.get(key) != wanted[key]:
-            said.append(f"{'set' if key in there else 'add'} map {MAP_NAME} {key} {wanted[key]}")
-    return tuple(said)
+    """What brings a map to its entries, in an order in which no client goes back and forth: first what all get, then what a share gets."""
+
+    def put(key: str) -> list[str]:
+        new = key in wanted and there.get(key) != wanted[key]
+        return [f"{'set' if key in there else 'add'} map {MAP_NAME} {key} {wanted[key]}"] if new else []
+
+    gone = [f"del map {MAP_NAME} {key}" for key in (SHARE, CANARY, KEY) if key in there and key not in wanted]
+    return (*put(KEY), *gone, *put(CANARY), *put(SHARE))
 
 
 def serve(directory: str, colour: str | None, canary: str | None = None, share: int = 0) -> None:

@@ -119,9 +119,9 @@ class Stand:
         return run_module("proxy_switch", args, check=check, diff=True)
 
     def get(
-        self, path: str = "/", method: str = "GET", body: str | None = None, **headers: str
+        self, path: str = "/", method: str = "GET", body: str | None = None, client: str = "127.0.0.1", **headers: str
     ) -> tuple[int, str, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=10, source_address=(client, 0))
         with contextlib.closing(connection):
             connection.request(method, path, body, headers={"Host": "web.example", **headers})
             answer = connection.getresponse()

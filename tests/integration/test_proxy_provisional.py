@@ -60,6 +60,7 @@ def test_nobody_confirms(proxy: Stand) -> None:
         "release": "1.4",
         "before": "blue",
         "after": "green",
+        "share": 100,
         "until": pytest.approx(began + UNDO, abs=2),
     }
     assert (done["changed"], done["map"], served(proxy)) == (True, {"file": "blue", "runtime": "green"}, {"green"})

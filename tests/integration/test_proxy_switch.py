@@ -86,6 +86,7 @@ def test_doing_nothing_is_cheap(proxy: Stand) -> None:
         "wait_timeout": 10.0,
         "candidate": None,
         "state": "served",
+        "share": 100,
         "engine": "/var/run/docker.sock",
     }
     real = Proxy(options["directory"], time.monotonic, time.sleep)

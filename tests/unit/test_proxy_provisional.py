@@ -86,3 +86,28 @@ def test_what_an_undo_makes_of_what_it_finds(
     memory.undo(str(tmp_path), "mine")
     assert (tmp_path / "provisional.json").exists() is left
     assert bool(provisional.undone(directory)) is told
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "said"),
+    [
+        ({}, {"active": "blue"}, ["add active blue"]),
+        ({"active": "blue"}, {"active": "blue"}, []),
+        ({"active": "blue"}, {}, ["del active"]),
+        ({"active": "blue"}, {"active": "blue", "canary": "green", "share": "5"}, ["add canary green", "add share 5"]),
+        (
+            {"active": "blue", "canary": "green", "share": "5"},
+            {"active": "blue", "canary": "green", "share": "25"},
+            ["set share 25"],
+        ),
+        # Everybody has it before nobody is a share any more.
+        (
+            {"active": "blue", "canary": "green", "share": "25"},
+            {"active": "green"},
+            ["set active green", "del share", "del canary"],
+        ),
+        ({"active": "blue", "canary": "green", "share": "25"}, {"active": "blue"}, ["del share", "del canary"]),
+    ],
+)
+def test_what_brings_the_map_to_its_entries(there: dict[str, str], wanted: dict[str, str], said: list[str]) -> None:
+    assert [command.replace(f"map {memory.MAP_NAME} ", "") for command in memory.commands(there, wanted)] == said
