@@ -98,7 +98,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lastro.platform.plugins.module_utils import _docker_root, _preflight
+from ansible_collections.lastro.platform.plugins.module_utils import _docker_root, _lease, _ledger, _preflight
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
@@ -107,7 +107,9 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_engine impo
 from ansible_collections.lastro.platform.plugins.module_utils._status import is_network_of, part
 
 # Without the data these mean nothing, and the data nothing without them.
-KEPT = ("migrations", "secrets")
+KEPT = ("migrations", "releases", "secrets")
+# What says who did what, and what keeps a late run out; they go when the data does.
+FILES = (_ledger.FILE, _lease.FILE, _lease.LOCK)
 
 
 def require_own(state: str, platform_id: str) -> None:
@@ -172,7 +174,8 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
     containers, networks, volumes = _find(engine, params)
     directories = sorted(_directories(state))
     stays = [] if data else [path for path in directories if os.path.basename(path) in KEPT]
-    paths = [path for path in directories if path not in stays]
+    files = [path for name in FILES if os.path.exists(path := os.path.join(state, name))]
+    paths = [path for path in directories if path not in stays] + (files if data else [])
     gone = volumes if data else []
     if not check:
         remove_containers(engine, containers)
@@ -180,7 +183,7 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
             for name in names:
                 engine.delete(f"/{kind}/{name}")
         for path in paths:
-            shutil.rmtree(path)
+            os.unlink(path) if path in files else shutil.rmtree(path)
         # Whose directory it is matters as long as there is anything in it, or volumes of it.
         if os.path.isdir(state) and not set(os.listdir(state)) - {_preflight.IDENTITY} and volumes == gone:
             shutil.rmtree(state)
@@ -190,7 +193,7 @@ def remove(engine: Engine, params: dict[str, Any], check: bool) -> dict[str, Any
         "networks": networks,
         "volumes": gone,
         "paths": paths,
-        "kept": [] if data else [*volumes, *stays],
+        "kept": [] if data else [*volumes, *stays, *(path for path in files if path.endswith(_ledger.FILE))],
     }
 
 

@@ -68,12 +68,18 @@ def absent(platform: Platform, check: bool = False, **more: Any) -> dict[str, An
 
 def test_data_stays_until_it_is_asked_for(make: Callable[[], Platform]) -> None:
     platform = name, state = make()
+    for file in ("lease.json", "lease.lock", "ledger.jsonl"):
+        (state / file).write_text("")
+    (state / "releases").mkdir()
     assert absent(platform, check=True)["changed"]
     assert counts(name) == (1, 1, 1)
     gone = absent(platform)
     assert gone["containers"] == [f"{name}-redis-1"]
     assert gone["networks"] == [f"{name}-redis_default"]
-    assert gone["kept"] == [f"{name}_redis_data", str(state / "secrets")]
+    assert gone["kept"] == [
+        f"{name}_redis_data",
+        *(str(state / kept) for kept in ("releases", "secrets", "ledger.jsonl")),
+    ]
     assert counts(name) == (0, 0, 1)
     assert (state / "secrets/password").read_text() == "kept"
     assert not (state / "redis").exists()

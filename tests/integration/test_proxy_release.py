@@ -23,7 +23,7 @@ from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
 from tests.support import REPOSITORY, run_module
 
-AGREED = yaml.safe_load((REPOSITORY / "playbooks/deploy.yml").read_text())
+AGREED = yaml.safe_load((REPOSITORY / "playbooks/parts/release.yml").read_text())
 (AGREED,) = [
     task["vars"]["proxy_agreed"]
     for play in AGREED
@@ -44,7 +44,7 @@ class Pair:
         self.stands = {name: Stand(directory / name) for name in NAMES}
 
     def release(self, colour: str, first: bool = False, **variables: Any) -> CompletedProcess[str]:
-        """As playbooks/deploy.yml does it, but that the proxies are only built the first time."""
+        """As playbooks/parts/release.yml does it, but that the proxies are only built the first time."""
         role: dict[str, Any] = {"name": "lastro.platform.proxy", "rolespec_validate": False}
         switch = {**role, "tasks_from": "switch"}
         tasks = [
@@ -102,6 +102,38 @@ def test_both_serve_it_and_the_servers_of_before_rest(pair: Pair) -> None:
     states = {state for name, state in pair.stands["edge2"].states().items() if "green" in name}
     assert states == {"maintenance"}
     assert "changed=0" in pair.release("blue").stdout
+
+
+def test_a_canary_goes_step_by_step_on_both(pair: Pair) -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            found = [stand.switch(check=True)["canary"] for stand in pair.stands.values()]
+            seen.add(tuple(one["share"] if one else 0 for one in found))
+
+    over = threading.Event()
+    looking = threading.Thread(target=look)
+    looking.start()
+    watch = {"proxy_watch_seconds": 3, "proxy_watch_requests_min": 10, "proxy_watch_probe_rate": 10}
+    try:
+        done = pair.release("green", **watch, proxy_watch_too_few="fail", proxy_canary_steps=[5, 25])
+    finally:
+        over.set()
+        looking.join()
+    assert pair.serves("green"), done.stdout
+    assert {(5, 5), (25, 25)} <= seen
+    for slot in (stand.slots["green", number] for stand in pair.stands.values() for number in (0, 1)):
+        slot.fails_every = 3
+    assert pair.release("blue").returncode == 0
+    done = pair.release("green", **watch, proxy_canary_steps=[5, 25])
+    for slot in (stand.slots["green", number] for stand in pair.stands.values() for number in (0, 1)):
+        slot.fails_every = 0
+    assert "requests failed (" in said(done)
+    assert done.stdout.count("TASK [lastro.platform.proxy : Serve the release until it is kept]") == 1, (
+        "the first step was the last"
+    )
+    assert pair.serves("blue")
 
 
 def test_one_that_cannot_takes_both_back(pair: Pair) -> None:
