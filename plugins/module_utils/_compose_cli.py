@@ -41,15 +41,19 @@ def _is_v2(program: str) -> bool:
     return done.returncode == 0 and not done.stdout.strip().removeprefix("v").startswith("1.")
 
 
-def run(project: str, directory: str, file: str, *arguments: str, timeout: float | None = None) -> str:
-    """Run `compose <arguments>` for a project and return what it printed; a failure is an error with its last lines."""
+def run(project: str, directory: str, file: str, *arguments: str, over: str = "", timeout: float | None = None) -> str:
+    """Run `compose <arguments>` for a project and return what it printed; a failure is an error with its last lines.
+
+    `over` is a second Compose file, as text, whose values count more than those of the first.
+    """
     command = [binary(), "--project-name", project, "--project-directory", directory, "--file", file]
+    command += ["--file", "-"] if over else []
     # Variables were resolved before: nothing of this host's environment or of a stray .env may change a stack.
     command += ["--env-file", "/dev/null", "--ansi", "never", "--progress", "plain", *arguments]
     done = subprocess.run(
         command,
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=over,
         capture_output=True,
         text=True,
         timeout=timeout,

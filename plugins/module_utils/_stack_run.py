@@ -47,7 +47,12 @@ class StackRun:
         self.check = check
         self.directory = StackDirectory(self.path)
         self.stack = _stack_engine.Stack(
-            engine, self.project, self.path, os.path.join(self.path, COMPOSE), params["wait_timeout"]
+            engine,
+            self.project,
+            self.path,
+            os.path.join(self.path, COMPOSE),
+            params["compose"] or {},
+            params["wait_timeout"],
         )
         if self.state == "present":
             self._describe(params)

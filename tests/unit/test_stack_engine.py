@@ -80,3 +80,21 @@ def test_an_engine_that_is_down_leaves_traces(tmp_path: Path, paths: list[str], 
             place.touch(0o755)
     found = _stack_engine.engine_trace(f"{tmp_path}/data", f"{tmp_path}/bin")
     assert found == (f"{tmp_path}/{trace}" if trace else "")
+
+
+@pytest.mark.parametrize(
+    ("check", "wanted"),
+    [
+        ({"test": ["CMD", "true"], "start_period": "30s"}, True),
+        ({"interval": "15s"}, True),  # the rest is the image's
+        (None, False),
+        ({"disable": True}, False),
+        ({"test": ["CMD", "true"], "start_interval": "3s"}, False),
+    ],
+)
+def test_a_container_is_looked_at_often_while_it_starts(check: dict[str, Any] | None, wanted: bool) -> None:
+    compose = {
+        "services": {"web": {"healthcheck": check} if check else {}, "other": {"healthcheck": {"interval": "9s"}}}
+    }
+    found = _stack_engine.start_checks(["web"], compose)
+    assert found == {"services": {"web": {"healthcheck": {"start_interval": "1s"}}} if wanted else {}}
