@@ -44,6 +44,8 @@ class Inventory:
     service_environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # Names that resolve on the application's network besides its own services.
     known_names: Collection[str] = ()
+    # Percentages of the clients that get a release before all do.
+    canary_steps: Sequence[Any] = ()
 
 
 def problems(inventory: Inventory) -> list[str]:
@@ -56,6 +58,7 @@ def problems(inventory: Inventory) -> list[str]:
         *_secrets(inventory),
         *_databases(inventory),
         *_redis_servers(inventory),
+        *_canary(inventory),
     ]
 
 
@@ -102,6 +105,15 @@ def _addresses(inventory: Inventory) -> Iterator[str]:
         yield (
             f"platform_private_address {address} is not in platform_subnet {subnet}. "
             f"In dev it is the gateway of that network: set it to an address of it in {VARIABLES}."
+        )
+
+
+def _canary(inventory: Inventory) -> Iterator[str]:
+    steps = [int(step) if str(step).isdecimal() else 0 for step in inventory.canary_steps]
+    if any(not 0 < step < 100 for step in steps) or steps != sorted(set(steps)):
+        yield (
+            f"proxy_canary_steps is {list(inventory.canary_steps)}, which are no rising percentages of the clients. "
+            "Give numbers from 1 to 99, the smallest first, as [5, 25]; everybody comes last by itself."
         )
 
 

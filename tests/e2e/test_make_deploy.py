@@ -224,6 +224,44 @@ def test_a_run_that_is_killed_is_repaired_by_the_next(machine: Machine, task: st
     assert recap(machine.play(play).stdout)["changed"] == 0
 
 
+def test_the_way_back_and_forth(machine: Machine) -> None:
+    migrated = machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json")
+    done = machine.attempt("make rollback")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert machine.get("/version") == {"release": "start"}
+    assert "TASK [lastro.platform.app : Migrate and seed behind a gate]" not in done.stdout
+    assert machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json") == migrated
+    again = machine.attempt(f"make rollback RELEASE={RELEASE}")
+    assert again.returncode == 0, again.stdout[-4000:]
+    assert machine.get("/version") == {"release": RELEASE}
+    assert recap(machine.play(f"-e app_release={RELEASE}").stdout)["changed"] == 0
+    refused = " ".join(machine.attempt(f"make rollback RELEASE={RELEASE}").stdout.split())
+    assert f"Release {RELEASE} serves already. Name another one: -e release=…. Kept here: " in refused
+    assert machine.get("/version") == {"release": RELEASE}
+
+
+def test_the_ledger_knows_every_release_and_who_tampers_with_it(machine: Machine) -> None:
+    ledger = "/var/lib/lastro/lastro/ledger.jsonl"
+    entries = [json.loads(line) for line in machine.run(f"cat {ledger}").splitlines()]
+    found = [(one["event"], one["outcome"], one["release"]) for one in entries]
+    assert found[-3:] == [("release", "kept", RELEASE), ("rollback", "kept", "start"), ("rollback", "kept", RELEASE)]
+    assert ("release", "failed", "two") in found
+    assert {step["step"] for step in entries[-1]["steps"]} == {"start", "gate", "switch 100 %", "keep"}
+    assert machine.secrets_in(machine.run(f"cat {ledger}")) == []
+    output = machine.run(f"make status RELEASE={RELEASE}")
+    assert re.search(rf"rollback +{RELEASE} +\w+ +closed +\d+ s +root from", output), output[-3000:]
+    assert re.search(r"release +two +\w+ +failed .*: \d+ of \d+ requests fail", output), output[-3000:]
+    machine.run(f"cp -p {ledger} /tmp/ledger && sed -i '2s/kept/Kept/' {ledger}")
+    try:
+        status = machine.attempt(f"make status RELEASE={RELEASE}")
+        refused = machine.attempt("make rollback")
+    finally:
+        machine.run(f"cp -p /tmp/ledger {ledger}")
+    assert status.returncode != 0
+    assert re.search(r"NO +ledger of releases whole +dev: line 2 was changed after it was written", status.stdout)
+    assert "tampered with: line 2 was changed" in " ".join(refused.stdout.split())
+
+
 def test_no_secret_shows_anywhere(machine: Machine) -> None:
     assert len(machine.secrets()) >= 10, sorted(machine.secrets())
     shown = {

@@ -48,6 +48,7 @@ def environments(**worker: str) -> dict[str, Any]:
         DEV,
         replace(GOOD, release="", release_needed=False),
         replace(GOOD, environment="stage", ansible_version="2.21.0.dev0"),
+        replace(GOOD, canary_steps=[1, "5", 99]),
         replace(GOOD, known_names=["db"], service_environments={"web": {"DATABASE_URL": "postgresql://app@db/shop"}}),
     ],
 )
@@ -63,6 +64,14 @@ def test_a_good_inventory_has_no_problem(inventory: Inventory) -> None:
             "ansible-core 2.17.14 is too old. Use 2.19 or later; `make deploy` prepares an environment that has it.",
         ),
         ({"name": ""}, "platform_name is not set. Set it in group_vars/all/main.yml."),
+        *[
+            (
+                {"canary_steps": steps},
+                f"proxy_canary_steps is {steps!r}, which are no rising percentages of the clients. "
+                "Give numbers from 1 to 99, the smallest first, as [5, 25]; everybody comes last by itself.",
+            )
+            for steps in ([0], [101], [100], [25, 5], [5, 5], ["5%"], [-1])
+        ],
         *[
             (
                 {"name": name},
