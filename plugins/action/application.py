@@ -40,6 +40,7 @@ _SPEC: dict[str, dict[str, Any]] = {
     "images": {"type": "dict", "default": {}},
     "ca": {"type": "str", "default": ""},
     "migrations": {"type": "dict", "default": {}},
+    "lenient": {"type": "bool", "default": False},
 }
 
 
@@ -68,13 +69,14 @@ def _compiled(application: Application, directory: str, arguments: dict[str, Any
     compiled = {
         "colours": {colour: _project(compiler.colour(colour)) for colour in COLOURS},
         "migrations": {
-            "services": migrations(application, given, arguments["migrations"]),
+            "services": migrations(application, given, {} if arguments["lenient"] else arguments["migrations"]),
             **_project(compiler.migrations()),
         },
         "jobs": _project(compiler.jobs()),
         "singletons": _project(compiler.singletons()),
         "checks": {colour: application.checks(colour) for colour in COLOURS},
         "probes": application.probes(),
+        "smoke": application.smoke(),
     }
     names = [image["name"] for image in application.images(directory)]
     images = {name: arguments["images"][name] for name in names if arguments["images"].get(name)}

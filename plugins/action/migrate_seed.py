@@ -83,7 +83,7 @@ class ActionModule(BackgroundAction):
         shown = {**planned, "diff": difference(planned), "notices": told}
         if refused:
             message = "The pending migrations are refused. Nothing was changed.\n" + "\n".join(refused)
-            return without_sql({**shown, "failed": True, "changed": False, "msg": message})
+            return without_sql({**shown, "applied": [], "failed": True, "changed": False, "msg": message})
         for entry in planned["pending"]:
             what = "goes" if back else "pending"
             display.display(f"{what}: {entry['id']} {entry['message']} ({', '.join(entry['classes']) or 'nothing'})")

@@ -126,7 +126,9 @@ options:
         description: For V(redis) and V(queue), whether to speak TLS. V(false) when not given.
         type: bool
       command:
-        description: For V(redis), the command as a list of words. V([PING]) when not given.
+        description:
+          - For V(redis), the command as a list of words. V([PING]) when not given.
+          - For V(container), a command that runs in it, with the secrets that its program has, and has to end with 0.
         type: list
         elements: str
       queue:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,26 @@ def _is_outdated(now: Mapping[str, Any]) -> bool:
 
 def _decision(kind: str, colour: str, before: str, why: str) -> dict[str, Any]:
     return {"kind": kind, "colour": colour, "before": before, "why": why}
+
+
+def release_proof(
+    containers: Sequence[Mapping[str, Any]], smoke: Sequence[Mapping[str, Any]] = (), seconds: float = 60
+) -> list[dict[str, Any]]:
+    """Checks for M(lastro.platform.health_gate) that a release that serves already has to pass before it is kept.
+
+    Each of its containers runs and has never restarted; and the commands of `smoke` end well, each in a container of its service.
+    """
+    checks: list[dict[str, Any]] = [
+        {"name": one["name"], "type": "container", "container": one["name"], "restarts_max": 0} for one in containers
+    ]
+    for given in smoke:
+        of_it = [
+            one["name"] for one in containers if re.fullmatch(rf"{re.escape(given['service'])}(-\d+)?", one["service"])
+        ]
+        if of_it:
+            more = {"container": of_it[0], "command": list(given["command"]), "timeout_seconds": seconds}
+            checks.append({"name": f"smoke test of {given['service']}", "type": "container", **more})
+    return checks
 
 
 def release_steps(results: Mapping[str, Mapping[str, Any] | None], host: str) -> list[dict[str, Any]]:
@@ -89,5 +110,6 @@ class FilterModule:
         return {
             "release_decision": release_decision,
             "release_migration": release_migration,
+            "release_proof": release_proof,
             "release_steps": release_steps,
         }

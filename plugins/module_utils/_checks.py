@@ -125,7 +125,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "latency": None,
         "quantiles": [],
     },
-    "container": {"container": REQUIRED, "restarts_max": None},
+    "container": {"container": REQUIRED, "restarts_max": None, "command": None},
     "command": {"argv": REQUIRED, "rc": 0, "stdout_matches": None},
 }
 # What the keys of a type have to be to each other, seen before anything is asked.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.lastro.platform.plugins.module_utils._checks_base import Absent, Spec, Wrong
@@ -14,7 +16,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._engine import Eng
 
 
 def probe_container(spec: Spec, engine: Engine) -> str:
-    """Running, healthy where it has a health check, and not restarted too often."""
+    """Running, healthy where it has a health check, not restarted too often, and a command in it ends well where one is given."""
     try:
         found = engine.find(f"/containers/{quote(spec['container'], safe='')}/json")
     except EngineError as error:
@@ -30,8 +32,27 @@ def probe_container(spec: Spec, engine: Engine) -> str:
         log = (state["Health"].get("Log") or [{}])[-1].get("Output", "").strip()
         raise Wrong(f"the container is {health}" + (f": {log}" if log else ""), answer)
     if spec["restarts_max"] is not None and restarts > spec["restarts_max"]:
-        raise Wrong(f"the container restarted {restarts} times, allowed are {spec['restarts_max']}", answer)
-    return answer
+        killed = ", the last time for want of memory" if state.get("OOMKilled") else ""
+        raise Wrong(f"the container restarted {restarts} times{killed}, allowed are {spec['restarts_max']}", answer)
+    return _inside(spec["command"], found, engine) if spec["command"] else answer
+
+
+def _inside(command: list[str], container: Mapping[str, Any], engine: Engine) -> str:
+    """Run a command in a container; the last line that it printed."""
+    try:
+        code, output = engine.run(container["Id"], with_secrets(container, command))
+    except EngineError as error:
+        raise Wrong(f"{command[0]} did not end in time" if error.status == 504 else str(error)) from error
+    last = ([line for line in output.splitlines() if line.strip()] or [""])[-1].strip()
+    if code:
+        raise Wrong(f"{' '.join(command)} ended with {code}: {last}", f"rc {code} {last}")
+    return f"rc 0 {last}"
+
+
+def with_secrets(container: Mapping[str, Any], command: list[str]) -> list[str]:
+    """The command behind the same wrapper as the container's own, so that it has the secrets that one has."""
+    entrypoint = container["Config"].get("Entrypoint") or []
+    return [*entrypoint[:4], *command] if "lastro-env" in entrypoint[:4] else command
 
 
 def probe_command(spec: Spec, seconds: float) -> str:

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
@@ -24,6 +24,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
 FILE = "lease.json"
 LOCK = "lease.lock"
 POLL_SECONDS = 0.1
+# How long to wait for changes of a run that has no lease any more, and for another process that reads or writes the file.
+DRAIN_SECONDS = 300.0
+FILE_SECONDS = 30.0
+# A clock that is corrected by less than this was not set back.
+CLOCK_SECONDS = 60.0
 # The option `lease` of a module that changes something; documented in plugins/doc_fragments/lease.py.
 LEASE_SPEC: dict[str, Any] = {
     "type": "dict",
@@ -47,12 +52,9 @@ class Lease:
     # Who it is, from where, what it does: `who`, `where`, `doing`; `process` tells its controller whether it is alive.
     holder: dict[str, Any] = field(default_factory=dict)
 
-    def ends(self, now: float) -> float:
-        """When it ends. Where the clock was set back it lasts no longer than it would have from now on."""
-        return min(self.until, now + self.seconds)
-
     def holds(self, now: float) -> bool:
-        return self.ends(now) > now
+        """Whether it lasts still. One that ends later than it could was taken before the clock was set back, and is over."""
+        return now < self.until <= now + self.seconds + CLOCK_SECONDS
 
     def said(self) -> str:
         """Who that is, in words."""
@@ -60,12 +62,15 @@ class Lease:
         return f"run {self.number} ({known['doing']}, by {known['who']} from {known['where']}, since {utc(self.since)})"
 
 
+Decided = TypeVar("Decided", bound="Lease | None")
+
+
 class Held(PlatformError):
     """Another run holds the lease."""
 
     def __init__(self, lease: Lease, now: float) -> None:
         self.lease = lease
-        ends = lease.ends(now)
+        ends = lease.until
         super().__init__(
             f"This platform is being changed by {lease.said()}",
             f"Wait: its lease ends at {utc(ends)}, in {ends - now:.0f} s, unless it goes on. If you know that it is dead, take its"
@@ -91,20 +96,25 @@ def read(directory: str) -> Lease | None:
 
 
 def granted(found: Lease | None, wanted: Lease, take_over: int, now: float) -> Lease:
-    """The lease for a run that asks for it; Held where another has it. `take_over` is the number of a run that is known to be dead."""
+    """The lease for a run that asks for it; Held where another has it. `take_over` is the number of a run that is known to be dead.
+
+    `wanted.number` is the highest number that the platform's hosts know: this one's is higher.
+    """
     if found and found.run == wanted.run:
         number = found.number
     elif found and found.holds(now) and found.number != take_over:
         raise Held(found, now)
     else:
-        number = found.number + 1 if found else 1
+        number = max(found.number if found else 0, wanted.number) + 1
     return replace(wanted, number=number, since=now, until=now + wanted.seconds)
 
 
 def passed(found: Lease | None, run: str, number: int, now: float) -> Lease:
     """What the host knows after a change of this run, which is refused where a newer one was here."""
     if found and found.run == run:
-        return replace(found, until=now + found.seconds) if found.until else found
+        # Hosts that did not know each other gave the run different numbers; it carries the highest.
+        own = replace(found, number=max(found.number, number))
+        return replace(own, until=now + found.seconds) if found.until else own
     if not found or (number > found.number and not found.holds(now)):
         return Lease(number, run)
     raise PlatformError(
@@ -128,56 +138,80 @@ def _lock(path: str, kind: int, wait: float) -> int:
             time.sleep(POLL_SECONDS)
 
 
-@contextlib.contextmanager
-def _locked(path: str, kind: int, wait: float) -> Iterator[None]:
-    handle = _lock(path, kind, wait)
+def _change(directory: str, decide: Callable[[Lease | None], Decided]) -> Decided:
+    """Read, decide, write, alone."""
+    path = os.path.join(directory, LOCK)
     try:
-        yield
+        handle = _lock(path, fcntl.LOCK_EX, FILE_SECONDS)
+    except BlockingIOError:
+        raise PlatformError(
+            f"Another process has had {path} for {FILE_SECONDS:g} s", "Find it (`fuser`), then run again."
+        ) from None
+    try:
+        found = read(directory)
+        decided = decide(found)
+        if decided and decided != found:
+            try:
+                StackDirectory(directory).write(ManagedFile(FILE, json.dumps(asdict(decided)).encode(), 0o644, 0, 0))
+            except OSError:
+                # A full disk ends no run that is at work already, least of all one that goes back: its lease is not renewed, and no more.
+                if not found or found.run != decided.run:
+                    raise
+        return decided
     finally:
         os.close(handle)
 
 
-def _change(directory: str, decide: Callable[[Lease | None], Lease | None]) -> Lease | None:
-    """Read, decide, write, alone."""
-    with _locked(os.path.join(directory, LOCK), fcntl.LOCK_EX, 30):
-        found = read(directory)
-        decided = decide(found)
-        if decided and decided != found:
-            StackDirectory(directory).write(ManagedFile(FILE, json.dumps(asdict(decided)).encode(), 0o644, 0, 0))
-        return decided
+@contextlib.contextmanager
+def _drained(directory: str, seconds: float) -> Iterator[int]:
+    """While no change of any run is under way on this host; what is yielded is the handle of the lock."""
+    try:
+        handle = _lock(directory, fcntl.LOCK_EX, seconds)
+    except BlockingIOError:
+        raise PlatformError(
+            f"A change of a run that has no lease any more has been under way here for {seconds:g} s",
+            "Let it end, or find its process (`ps -ef | grep -i ansible`) and end it, then run again.",
+        ) from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
-def take(directory: str, wanted: Lease, take_over: int, wait: float, drain: float = 300) -> Lease:
-    """Become the run that may change this host, once no change of another is under way on it.
-
-    `wait` is for two runs that begin at the same moment: the one that is refused elsewhere gives back what it got here.
-    """
+def take(directory: str, wanted: Lease, take_over: int, drain: float = DRAIN_SECONDS) -> Lease:
+    """Become the run that may change this host, once no change of another is under way on it."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            # First without the lock of the changes: it is refused at once where somebody works.
-            granted(read(directory), wanted, take_over, time.time())
-            with _locked(directory, fcntl.LOCK_EX, drain):
-                taken = _change(directory, lambda found: granted(found, wanted, take_over, time.time()))
-            assert taken  # nosec B101: `granted` answers or raises
-            return taken
-        except BlockingIOError:
-            raise PlatformError(
-                f"A change of a run that has no lease any more has been under way here for {drain:g} s",
-                "Let it end, or find its process (`ps -ef | grep -i ansible`) and end it, then run again.",
-            ) from None
-        except Held:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(POLL_SECONDS)
+    # First without the lock of the changes: it is refused at once where somebody works.
+    granted(read(directory), wanted, take_over, time.time())
+    with _drained(directory, drain):
+        taken = _change(directory, lambda found: granted(found, wanted, take_over, time.time()))
+    return taken
+
+
+def fence(directory: str, run: str, number: int, drain: float = DRAIN_SECONDS) -> None:
+    """Keep every older run out of this host, once what it has under way is done."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    with _drained(directory, drain):
+        _change(directory, lambda found: passed(found, run, number, time.time()))
+
+
+def renew(directory: str, run: str) -> None:
+    """Have the lease of this run last its full time from now on, where it has it still."""
+    if os.path.isdir(directory):
+        _change(
+            directory,
+            lambda found: (
+                replace(found, until=time.time() + found.seconds)
+                if found and found.run == run and found.until
+                else None
+            ),
+        )
 
 
 def give_back(directory: str, run: str) -> None:
     """End the lease of this run; the fence stays."""
-    if not os.path.isdir(directory):
-        return
-    _change(directory, lambda found: replace(found, until=0) if found and found.run == run else None)
+    if os.path.isdir(directory):
+        _change(directory, lambda found: replace(found, until=0) if found and found.run == run else None)
 
 
 @contextlib.contextmanager
@@ -189,17 +223,31 @@ def held(lease: Mapping[str, Any] | None, check_mode: bool) -> Iterator[None]:
     if lease is None or check_mode:
         yield
         return
-    directory = lease["directory"]
+    directory, run, number = lease["directory"], lease["run"], lease["number"]
     try:
         os.makedirs(directory, mode=0o755, exist_ok=True)
-        handle = _lock(directory, fcntl.LOCK_SH, 60)
+        known = read(directory)
+        if not known or known.run != run:
+            # The first change of this run here: those of older ones end before it begins.
+            fence(directory, run, number)
+        handle = _lock(directory, fcntl.LOCK_SH, DRAIN_SECONDS)
+    except BlockingIOError:
+        raise PlatformError(
+            f"Another run has been taking the lease here for {DRAIN_SECONDS:g} s", "Run again."
+        ) from None
     except OSError as error:
         raise of_the_host(error, directory) from error
     try:
         try:
-            _change(directory, lambda found: passed(found, lease["run"], lease["number"], time.time()))
+            _change(directory, lambda found: passed(found, run, number, time.time()))
         except OSError as error:
             raise of_the_host(error, directory) from error
         yield
     finally:
         os.close(handle)
+
+
+def require(lease: Mapping[str, Any] | None, check_mode: bool) -> None:
+    """As `held`, for what takes long and changes nothing that serves, an image that is built for example: nobody waits for it."""
+    with held(lease, check_mode):
+        pass

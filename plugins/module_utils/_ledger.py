@@ -29,6 +29,27 @@ class Ledger:
     problem: str = ""
 
 
+# What an entry of each kind has to say, besides its run.
+EVENTS = {
+    "release": {"outcome", "release"},
+    "rollback": {"outcome", "release"},
+    "closed": {"closes"},
+    "migrated": {"migrations"},
+}
+
+
+def lacking(entry: Mapping[str, Any]) -> str:
+    """Why this is no entry; empty where it is one."""
+    if entry.get("event") not in EVENTS:
+        return f"event is {entry.get('event')!r}, and has to be one of {', '.join(EVENTS)}"
+    missing = sorted(
+        name for name in {"run", *EVENTS[entry["event"]]} if entry.get(name) in (None, [], "") and name != "release"
+    )
+    if missing:
+        return f"{', '.join(missing)} is missing"
+    return "" if entry.get("outcome", "kept") in ("kept", "failed") else "outcome is neither kept nor failed"
+
+
 def _text(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -75,7 +96,7 @@ def read(directory: str) -> Ledger:
 def append(directory: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Add an entry, safely on disk when this returns. To a ledger that was tampered with, too, which stays so for everybody to see."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    handle = os.open(os.path.join(directory, FILE), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(os.path.join(directory, FILE), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(handle, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = file.read()
@@ -83,7 +104,7 @@ def append(directory: str, content: Mapping[str, Any]) -> dict[str, Any]:
         if whole < len(before):
             file.truncate(whole)
         lines = before[:whole].splitlines()
-        entry = {**content, "n": len(lines) + 1, "at": round(time.time(), 3), "previous": _last_hash(lines)}
+        entry = {"at": round(time.time(), 3), **content, "n": len(lines) + 1, "previous": _last_hash(lines)}
         entry["hash"] = _hash(entry)
         file.write(f"{_text(entry)}\n".encode())
         file.flush()
@@ -109,7 +130,7 @@ def releases(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             for one in found:
                 if one["run"] == entry["closes"]:
                     one["state"] = "closed"
-        else:
+        elif entry["event"] in ("release", "rollback"):
             state = "failed" if entry["outcome"] == "failed" else "closed" if entry.get("closed") else "open"
             found.append({**entry, "state": state})
     return found
@@ -140,10 +161,13 @@ def last_good(entries: Iterable[Mapping[str, Any]], serving: str) -> str:
 
 
 def one_way(entries: Iterable[Mapping[str, Any]], release: str) -> list[str]:
-    """The migrations since a release was last deployed that its program may not bear: contract, or of an unknown class. As `service revision`."""
+    """The migrations since a release was last deployed that its program may not bear: contract, or of an unknown class. As `service revision`.
+
+    A run that died left nothing but what it had written down at once, `migrated`, before it went on.
+    """
     since: list[str] = []
-    for entry in releases(entries):
-        if entry["event"] == "release" and entry["release"] == release and entry["state"] != "failed":
+    for entry in entries:
+        if entry["event"] == "release" and entry["release"] == release and entry["outcome"] == "kept":
             since = []
             continue
         since += [

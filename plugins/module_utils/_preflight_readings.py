@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import pwd
@@ -60,9 +61,18 @@ def take(
         "disks": {path: _disk(path) for path in (docker["root"], state_directory)},
         "init": _init(),
         "docker": docker,
+        "fence": _fence(state_directory),
         "listeners": _listeners({int(port["port"]) for port in ports}, containers),
         "unreachable": _unreachable(reachable),
     }
+
+
+def _fence(state_directory: str) -> int:
+    """Number of the newest run that changed something here (`release_lease`); 0 where none is known."""
+    try:
+        return int(json.loads(_text(os.path.join(state_directory, "lease.json")))["number"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def platform_of(state_directory: str) -> str:

@@ -241,7 +241,13 @@ def settled(proxy: Proxy, seen: Seen, options: dict[str, Any], check_mode: bool)
                 f"{options['colour']} can't be confirmed: {why}",
                 "Read why, then release again: nothing is in the way of it.",
             )
-    if not switch or (options["state"] == "provisional" and goes_on(switch, options)):
+    if not switch:
+        if seen.canary and not check_mode:
+            # Nobody's: an undo that could not be armed, or a hand.
+            proxy.set_map(seen.runtime)
+            return proxy.read(), {"release": "", "before": seen.runtime, "after": seen.canary}
+        return seen, None
+    if options["state"] == "provisional" and goes_on(switch, options):
         return seen, None
     if check_mode:
         back = switch.before if seen.runtime == switch.after != seen.file else seen.runtime

@@ -146,16 +146,19 @@ def take_back(directory: str, marker: dict[str, Any]) -> bool:
 
 
 def undo(directory: str, token: str) -> None:
-    """Wait until the time of a provisional switch is over, then take it back unless it was confirmed."""
-    while (marker := read_json(directory, MARKER)) and marker["token"] == token:
+    """Wait until the time of the provisional switch that is there is over, then take it back unless it was confirmed.
+
+    Also one that came after the one this was started for, the next step of a canary: should its own undo never have been started, this one is it.
+    """
+    while marker := read_json(directory, MARKER):
         left = marker["until"] - time.time()
         if left <= 0:
             break
         time.sleep(min(left, TRY_SECONDS))
     with locked(directory):
         marker = read_json(directory, MARKER)
-        if marker and marker["token"] == token and take_back(directory, marker):
-            said = {**marker, "undone_at": time.time(), "why": "nobody confirmed it in time"}
+        if marker and marker["until"] <= time.time() and take_back(directory, marker):
+            said = {**marker, "undone_at": time.time(), "why": "nobody confirmed it in time", "by": token}
             with open(os.path.join(directory, UNDONE), "w", encoding="utf-8") as file:
                 json.dump(said, file)
 

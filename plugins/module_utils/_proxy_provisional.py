@@ -69,7 +69,8 @@ def arm(
     try:
         _start(command, switch.token, seconds)
     except (OSError, subprocess.SubprocessError) as error:
-        directory.remove(memory.MARKER)
+        # The step before, where there was one, is taken back when its own time is over.
+        directory.write(last.marker) if last else directory.remove(memory.MARKER)
         said = (getattr(error, "stderr", "") or str(error)).strip()
         raise PlatformError(
             f"The undo of a provisional switch can't be armed: {said}",

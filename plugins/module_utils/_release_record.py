@@ -69,15 +69,18 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def recall(directory: str, release: str, engine: Engine, ignore_migrations: bool) -> dict[str, Any]:
-    """`release` and its `source`: the release that is named, else the last good one. PlatformError where it can't come back."""
+def recall(directory: str, release: str, engine: Engine, ignore_migrations: bool, project: str = "") -> dict[str, Any]:
+    """`release` and its `source`: the release that is named, else the last good one. PlatformError where it can't come back.
+
+    What serves is what the containers of `project` say, those of the colour that serves; only where there are none, the ledger.
+    """
     ledger = _ledger.read(directory)
     if ledger.problem:
         raise PlatformError(
             f"The ledger {directory}/{_ledger.FILE} of this host was tampered with: {ledger.problem}",
             "Compare it with another host's, and put back what is right; then roll back.",
         )
-    serving = _ledger.kept(ledger.entries)
+    serving = _running(engine, project) or _ledger.kept(ledger.entries)
     wanted = release or _ledger.last_good(ledger.entries, serving)
     there = kept(directory)
     known = f"Kept here: {', '.join(there) or 'none'}."
@@ -100,7 +103,19 @@ def recall(directory: str, release: str, engine: Engine, ignore_migrations: bool
         )
     source = json.loads(_read(os.path.join(directory, file_of(wanted))))["source"]
     _require_images(engine, wanted, source["images"])
-    return {"release": wanted, "source": source, "serving": serving}
+    text = json.dumps([source["text"], source["files"]], sort_keys=True)
+    return {
+        "release": wanted,
+        "source": source,
+        "serving": serving,
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _running(engine: Engine, project: str) -> str:
+    """The release of the containers of a Compose project; empty where it has none."""
+    found = engine.containers(com__docker__compose__project=project) if project else []
+    return next((one["Labels"]["lastro.release"] for one in found if one["Labels"].get("lastro.release")), "")
 
 
 def _require_images(engine: Engine, release: str, images: Mapping[str, Mapping[str, Any]]) -> None:

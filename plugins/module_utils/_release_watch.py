@@ -18,8 +18,8 @@ GOOD, BAD, TOO_FEW = "good", "bad", "too_few_requests"
 
 # One may be lost on its way.
 LOST_PROBES_MIN = 3
-# HAProxy's mean latency is one of this many requests, or of all there were.
-SAMPLES = 1024
+# HAProxy's mean latency is one of this many requests, or of all there were. (It says 1024, as the ones before weigh in, too.)
+SAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,15 @@ def watch(
     `look` gives the new colour and the old one; `probe` sends requests, and returns what became of all of them so far, which goes on counting.
     """
     began = clock()
-    first, _old = look()
+    first, first_old = look()
     while True:
         probes = probe()
         sleep(interval)
         now, before = look()
-        new, old = since(first, now, rules.requests_min), since(Look(), before, rules.requests_min)
+        new, old = since(first, now, rules.requests_min), since(first_old, before, rules.requests_min)
+        if old.requests < rules.requests_min:
+            # Everybody has the new one: what the old one did until now.
+            old = since(Look(), before, rules.requests_min)
         wrong = problem(new, old, probes, rules)
         elapsed = clock() - began
         if wrong or elapsed >= seconds:

@@ -146,14 +146,22 @@ def engine_trace(data: str = "", programs: str = _PROGRAMS) -> str:
     )
 
 
-def start_checks(group: Iterable[str], compose: Mapping[str, Any]) -> dict[str, Any]:
+def start_checks(group: Iterable[str], compose: Mapping[str, Any], period_of: Callable[[str], int]) -> dict[str, Any]:
     """What has the Engine look at a container every second during its `start_period`, so that a start takes no longer than it takes.
 
-    Given to Compose beside the file, which stays the same whatever Engine it is for. A service that says how often itself keeps that.
+    Given to Compose beside the file, which stays the same whatever Engine it is for. A service that says how often itself keeps that. Compose takes
+    no interval without a period; where that is the image's, `period_of` knows it, in nanoseconds.
     """
-    checks = {name: compose["services"][name].get("healthcheck") or {} for name in group}
-    wanted = [name for name, check in checks.items() if check and not {"disable", "start_interval"} & set(check)]
-    return {"services": {name: {"healthcheck": {"start_interval": "1s"}} for name in wanted}}
+    found: dict[str, Any] = {}
+    for name in group:
+        service = compose["services"][name]
+        check = service.get("healthcheck") or {}
+        if not check or {"disable", "start_interval"} & set(check):
+            continue
+        period = {} if check.get("start_period") else {"start_period": f"{period_of(service['image']) // 1_000_000}ms"}
+        if period != {"start_period": "0ms"}:
+            found[name] = {"healthcheck": {"start_interval": "1s", **period}}
+    return {"services": found}
 
 
 def remove_containers(engine: Engine, containers: Iterable[str]) -> None:
@@ -212,13 +220,18 @@ class Stack:
             self.engine.post("/volumes/create", {"Name": name, "Labels": {"lastro.shared": "true"}})
 
     def _up(self, group: list[str], actions: Mapping[str, Action]) -> None:
-        over = json.dumps(start_checks(group, self.compose)) if group and self._looks_often() else ""
+        checks = start_checks(group, self.compose, self._start_period) if group and self._looks_often() else {}
+        over = json.dumps(checks) if checks.get("services") else ""
         for recreate in (True, False):
             names = [name for name in group if (actions[name].kind == "recreate") is recreate]
             if names:
                 how = ("--force-recreate" if recreate else "--no-recreate", *names)
                 up = ("up", "--detach", "--no-deps", "--no-build", *how)
                 _compose_cli.run(self.project, self.directory, self.file, *up, over=over)
+
+    def _start_period(self, image: str) -> int:
+        found = self.engine.find(f"/images/{image}/json") or {}
+        return int((found.get("Config", {}).get("Healthcheck") or {}).get("StartPeriod") or 0)
 
     def _looks_often(self) -> bool:
         """Whether this Engine can check a container more often while it starts."""

@@ -237,7 +237,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._engine import SOCKET
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._image_run import Wanted
-from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, require
 
 
 def argument_spec() -> dict[str, Any]:
@@ -281,8 +281,8 @@ def main() -> None:
         changes = wanted.changes(steps)
         seconds: dict[str, float] = {}
         if changes and not looking:
-            with held(module.params["lease"], check_mode=False):
-                changes, steps, seconds = wanted.make()
+            require(module.params["lease"], check_mode=False)
+            changes, steps, seconds = wanted.make()
         images = wanted.report(steps, seconds, done=not looking, probing=not module.check_mode)
     except PlatformError as error:
         module.fail_json(msg=str(error))

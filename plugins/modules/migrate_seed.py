@@ -473,12 +473,12 @@ def main() -> None:
     try:
         engine = Engine(params["engine"])
         server = Server({**_LOGIN, **params, "wait_timeout": 0}, time.monotonic, time.sleep)
-        with program(params, engine, module.check_mode) as where:
+        # Also while it only plans: that brings the project's files to the host.
+        with held(params["lease"], module.check_mode), program(params, engine, module.check_mode) as where:
             progress = Progress(params["progress"] or "")
             work = MigrateSeed(params, server, where, progress, secrets=module.no_log_values)
             planning = params["phase"] == "plan" or module.check_mode
-            with held(params["lease"], planning):
-                result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
+            result = work.plan(try_seeds=module.check_mode) if planning else work.run(params["planned"])
     except LATER as error:
         if module.check_mode and params["not_there_yet"]:
             module.exit_json(**unseen(str(error)))

@@ -109,6 +109,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _ledger
+from ansible_collections.lastro.platform.plugins.module_utils._checks_host import with_secrets
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._lease import read as read_lease
@@ -131,16 +132,11 @@ def _probe(engine: Engine, containers: list[dict[str, Any]], project: str, probe
         labels = container["Labels"]
         here = labels["com.docker.compose.project"] == project and labels.get("lastro.service") == probe["service"]
         if here and container["State"] == "running":
-            code, output = engine.run(container["Id"], _with_environment(engine, container["Id"], probe["command"]))
+            found = engine.get(f"/containers/{container['Id']}/json")
+            code, output = engine.run(container["Id"], with_secrets(found, probe["command"]))
             lines = output.strip().splitlines()
             return {"service": probe["service"], "ok": code == 0, "answer": lines[-1][:200] if lines else ""}
     return {"service": probe["service"], "ok": False, "answer": "no container of it runs"}
-
-
-def _with_environment(engine: Engine, container: str, command: list[str]) -> list[str]:
-    """The command behind the same wrapper as the container's own, so that it has the secrets that one has."""
-    entrypoint = engine.get(f"/containers/{container}/json")["Config"].get("Entrypoint") or []
-    return [*entrypoint[:4], *command] if "lastro-env" in entrypoint[:4] else command
 
 
 def main() -> None:

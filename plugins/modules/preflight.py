@@ -136,6 +136,7 @@ ansible_facts:
         cpus: 2
         disk_free_bytes: {"/var/lib/docker": 21474836480, "/var/lib/lastro/demo": 21474836480}
         init: systemd
+        fence: 41
         docker:
           installed: true
           running: true
@@ -171,7 +172,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 
 SYSTEM = ("distribution", "version", "codename", "architecture", "python", "python_version", "init")
-FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker")
+FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker", "fence")
 
 PORT = {
     "port": {"type": "list", "elements": "int", "required": True},

@@ -40,10 +40,18 @@ options:
     type: str
     required: true
   state:
-    description: V(taken) takes the lease, V(returned) gives it back.
+    description:
+      - V(taken) takes the lease, V(renewed) has it last its full time from now on, V(returned) gives it back.
+      - V(fenced) is for hosts without a lease. It keeps every run with a lower O(number) out, once what those have under way there is done.
     type: str
-    choices: [taken, returned]
+    choices: [taken, fenced, renewed, returned]
     default: taken
+  number:
+    description:
+      - With O(state=fenced), the number of the run.
+      - With O(state=taken), the highest number that any host of the platform knows. The run's is higher.
+    type: int
+    default: 0
   doing:
     description: What the run does, for whoever is refused meanwhile.
     type: str
@@ -51,13 +59,7 @@ options:
   seconds:
     description: How long the lease lasts after the last change that the run made on the host.
     type: float
-    default: 600
-  wait_seconds:
-    description:
-      - How long to wait for it. Two runs that begin at the same moment ask all hosts at the same time; give V(0) for the first host and a few
-        seconds for the others, and one of them gets it on all.
-    type: float
-    default: 0
+    default: 1200
   take_over:
     description: Number of a run that is known to be dead, whose lease is to be taken.
     type: int
@@ -105,13 +107,14 @@ held_by:
     number: 41
     run: 20261130T171503Z-9b20d7
     since: 1796231703.2
-    until: 1796232303.2
-    seconds: 600
+    until: 1796232903.2
+    seconds: 1200
     holder: {who: ana, where: "ci-7 (pid 4242)", doing: deploy of 1.4.1, process: {}}
 """
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _lease, _ledger
@@ -128,16 +131,26 @@ def concern_of(directory: str) -> str:
     return f"The last release, {last['release']}, {said[last['state']]}." if last["state"] in said else ""
 
 
+def other(given: dict[str, Any]) -> None:
+    """Whatever is not about taking it."""
+    if given["state"] == "fenced":
+        _lease.fence(given["directory"], given["run"], given["number"])
+    elif given["state"] == "renewed":
+        _lease.renew(given["directory"], given["run"])
+    else:
+        _lease.give_back(given["directory"], given["run"])
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "run": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["taken", "returned"], "default": "taken"},
+            "state": {"type": "str", "choices": ["taken", "fenced", "renewed", "returned"], "default": "taken"},
+            "number": {"type": "int", "default": 0},
             "doing": {"type": "str", "default": "a run"},
-            "seconds": {"type": "float", "default": 600},
-            "wait_seconds": {"type": "float", "default": 0},
+            "seconds": {"type": "float", "default": 1200},
             "take_over": {"type": "int", "default": 0},
             "holder": {"type": "dict", "default": {}},
         },
@@ -145,16 +158,16 @@ def main() -> None:
     )
     given = module.params
     try:
-        if given["state"] == "returned":
+        if given["state"] != "taken":
             if not module.check_mode:
-                _lease.give_back(given["directory"], given["run"])
+                other(given)
             module.exit_json(changed=False)
         holder = {**given["holder"], "doing": given["doing"]}
-        wanted = _lease.Lease(0, given["run"], seconds=given["seconds"], holder=holder)
+        wanted = _lease.Lease(given["number"], given["run"], seconds=given["seconds"], holder=holder)
         if module.check_mode:
             taken = _lease.granted(_lease.read(given["directory"]), wanted, given["take_over"], time.time())
         else:
-            taken = _lease.take(given["directory"], wanted, given["take_over"], given["wait_seconds"])
+            taken = _lease.take(given["directory"], wanted, given["take_over"])
     except _lease.Held as error:
         module.fail_json(msg=str(error), held_by=asdict(error.lease))
     except PlatformError as error:

@@ -30,7 +30,8 @@ options:
     required: true
   entry:
     description:
-      - What to add, for example as below. It has C(event) (V(release), V(rollback) or V(closed)) and C(run). Without it the ledger is read.
+      - What to add, for example as below. It has C(event) and C(run), and C(outcome) (V(kept) or V(failed)) and C(release) where the event is
+        V(release) or V(rollback), C(closes) where it is V(closed), C(migrations) where it is V(migrated). Without it the ledger is read.
       - Who it was, from where, and C(before), the release that was kept before, are added.
     type: dict
   holder:
@@ -101,8 +102,8 @@ def main() -> None:
     try:
         before = _ledger.read(directory)
         if entry:
-            if missing := {"event", "run"} - set(entry):
-                raise PlatformError(f"The entry lacks {' and '.join(sorted(missing))}", "Give them in `entry`.")
+            if problem := _ledger.lacking(entry):
+                raise PlatformError(f"That is no entry of a ledger: {problem}", "See the example of `release_ledger`.")
             there = any((one.get("event"), one.get("run")) == (entry["event"], entry["run"]) for one in before.entries)
             if not there and not module.check_mode:
                 more = {key: module.params["holder"].get(key, "") for key in ("who", "where")}

@@ -53,6 +53,10 @@ options:
     description: Recall it whatever happened to the database meanwhile.
     type: bool
     default: false
+  project:
+    description: With O(state=recalled), the Compose project of the colour that serves, whose containers say which release that is. Else the ledger does.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - lastro.platform.engine
   - lastro.platform.lease
@@ -78,8 +82,13 @@ release:
   returned: success
   type: str
   sample: 1.4.1
+digest:
+  description: Of the Compose file and the files beside it.
+  returned: with O(state=recalled)
+  type: str
+  sample: 5f2c9e…
 serving:
-  description: The release that was kept last, by the ledger.
+  description: The release that serves.
   returned: with O(state=recalled)
   type: str
   sample: 1.4.2
@@ -112,6 +121,7 @@ def main() -> None:
             "source": {"type": "dict"},
             "keep": {"type": "int", "default": 5},
             "ignore_migrations": {"type": "bool", "default": False},
+            "project": {"type": "str", "default": ""},
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
             "lease": LEASE_SPEC,
         },
@@ -122,7 +132,8 @@ def main() -> None:
     try:
         if given["state"] == "recalled":
             engine = Engine(given["engine"])
-            found = record.recall(given["directory"], given["release"], engine, given["ignore_migrations"])
+            wanted = (given["release"], engine, given["ignore_migrations"], given["project"])
+            found = record.recall(given["directory"], *wanted)
             module.exit_json(changed=False, **found)
         changed = False
         if not module.check_mode:

@@ -82,6 +82,8 @@ options:
     type: str
     choices: [pass, fail]
     default: pass
+extends_documentation_fragment:
+  - lastro.platform.lease
 """
 
 EXAMPLES = r"""
@@ -145,6 +147,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
+from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
     BAD,
     GOOD,
@@ -181,6 +184,7 @@ def main() -> None:
             "probe_urls": {"type": "list", "elements": "str", "default": []},
             "probe_host": {"type": "str", "default": ""},
             "too_few": {"type": "str", "choices": ["pass", "fail"], "default": "pass"},
+            "lease": LEASE_SPEC,
         },
         supports_check_mode=True,
     )
@@ -195,7 +199,11 @@ def main() -> None:
         )
         number = round(params["probe_rate"] * params["interval_seconds"]) if params["probe_urls"] else 0
         look = looker(Admin(os.path.join(params["directory"], "run/admin.sock")), params["colour"])
-        with prober(params["probe_urls"], params["probe_host"], number) as probe:
+        # Nobody takes over meanwhile.
+        with (
+            held(params["lease"], module.check_mode),
+            prober(params["probe_urls"], params["probe_host"], number) as probe,
+        ):
             found = watch(look, probe, rules, params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
     except PlatformError as error:
         module.fail_json(msg=str(error))

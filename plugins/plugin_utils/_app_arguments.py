@@ -50,7 +50,8 @@ def load(arguments: Mapping[str, Any]) -> tuple[Application, str]:
         provided={str(key): str(value) for key, value in (arguments.get("provided") or {}).items()},
     )
     application = Application(source, settings)
-    _check_secrets(application, arguments.get("secrets_for") or {})
+    if not arguments.get("lenient"):
+        _check_secrets(application, arguments.get("secrets_for") or {})
     return application, directory
 
 
@@ -59,7 +60,13 @@ def _check_names(source: Source, arguments: Mapping[str, Any]) -> None:
     services = source.data["services"]
     # What the platform provides does not run from the file; a service whose profile is not chosen may in another environment.
     own = [name for name, spec in services.items() if not (spec.get(EXTENSION) or {}).get("provided")]
-    for option in ("replicas", "allow_privileged", "secrets_for"):
+    # What comes back is not held against what the inventory says of services that came later.
+    options = (
+        ("replicas", "allow_privileged")
+        if arguments.get("lenient")
+        else ("replicas", "allow_privileged", "secrets_for")
+    )
+    for option in options:
         _check("service", f"app_{option}", arguments.get(option) or (), own, "the application does not have")
     profiles = {profile for spec in services.values() for profile in spec.get("profiles") or []}
     _check("profile", "app_profiles", arguments.get("profiles") or (), profiles, "the application does not have")

@@ -289,6 +289,14 @@ class Application:
             if service.extension.get("probe") and service.replicas
         ]
 
+    def smoke(self) -> list[dict[str, Any]]:
+        """Commands that show that the application works, for a release that serves already and is not kept yet."""
+        return [
+            {"service": service.name, "command": list(service.extension["smoke"])}
+            for service in self.of_kind(*COLOURED)
+            if service.extension.get("smoke") and service.replicas
+        ]
+
     def secret_names(self) -> list[str]:
         """Names of all secrets that the application reads."""
         return sorted({name for service in self.services.values() for name in secret_names(service)})

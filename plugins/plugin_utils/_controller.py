@@ -39,8 +39,23 @@ def is_dead(found: Mapping[str, Any] | None) -> bool:
     if not found or "pid" not in found:
         return False
     here = {"boot": _text("/proc/sys/kernel/random/boot_id"), "namespace": _link("/proc/self/ns/pid")}
-    same = all(found.get(name) == value for name, value in here.items())
-    return same and _started(int(found["pid"])) != found.get("started")
+    if any(found.get(name) != value for name, value in here.items()):
+        return False
+    pid = int(found["pid"])
+    if _gone(pid):
+        return True
+    # Where /proc hides the processes of others, nothing is known of them.
+    return bool(_stat(pid)) and _started(pid) != found.get("started")
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _github(environment: Mapping[str, str]) -> str:
@@ -57,8 +72,12 @@ def _user() -> str:
 
 def _started(pid: int) -> int | None:
     """When the process began, in ticks since the boot; None for one that is no more or only waits to be collected."""
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    fields = _stat(pid)
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def _stat(pid: int) -> list[str]:
+    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def _text(path: str) -> str:

@@ -162,6 +162,19 @@ def test_a_release_that_fails_its_users_is_taken_back_by_the_watch(machine: Mach
     assert recap(machine.play("-e app_release=one").stdout)["changed"] == 0
 
 
+def test_a_release_whose_smoke_test_fails_is_taken_back_while_it_serves(machine: Machine) -> None:
+    machine.run(
+        "cp -r examples/reference_app /tmp/app && sed -i 's/cli, healthcheck/cli, healthchick/' /tmp/app/compose.yaml"
+    )
+    done = machine.play("-e app_smoke=true -e app_release=two -e app_compose_file=/tmp/app/compose.yaml")
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert re.search(r"Release two did not pass on dev: .*smoke test of web.* ended with 2", said), said[-3000:]
+    assert "goes on serving the release before, on every host" in said
+    assert machine.get("/version") == {"release": "one"}
+    assert recap(machine.play("-e app_release=one").stdout)["changed"] == 0
+
+
 def test_a_run_that_is_killed_while_it_watches_is_taken_back_by_the_host(machine: Machine) -> None:
     machine.run(
         f"{PLAY} -e app_release=two -e proxy_watch_seconds=60 -e proxy_undo_seconds=20 >/tmp/killed.log 2>&1 & run=$!;"

@@ -160,6 +160,28 @@ def test_container(redis: dict[str, Any], containers: dict[str, Any]) -> None:
     assert (only(missing)["ok"], only(missing)["evaluated"]) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("command", "ok", "said"),
+    [
+        (["sh", "-c", "echo one; echo two"], True, "rc 0 two"),
+        (["sh", "-c", "echo why not >&2; exit 3"], False, "sh -c echo why not >&2; exit 3 ended with 3: why not"),
+        (["sleep", "60"], False, "sleep did not end in time"),
+        (["no-such-program"], False, "ended with 127"),
+    ],
+)
+def test_a_command_in_a_container(containers: dict[str, Any], command: list[str], ok: bool, said: str) -> None:
+    check = {
+        "name": "c",
+        "type": "container",
+        "container": containers["redis"],
+        "command": command,
+        "timeout_seconds": 1,
+    }
+    found = only(gate(check))
+    assert found["ok"] == ok
+    assert said in found["last_answer"] + found["error"]
+
+
 def test_https_verifies_against_the_given_ca(certificate: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -34,8 +34,12 @@ class Platform:
         """Take the lease and do something, as playbooks/deploy.yml does."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        take = {"ansible.builtin.include_role": {**ROLE, "tasks_from": "lease"}}
-        lease = {"directory": "{{ platform_state_dir }}", "run": name, "number": "{{ __platform_lease.lease.number }}"}
+        take = {"ansible.builtin.include_role": {**ROLE, "tasks_from": "lease"}, "vars": {"platform_fences": [0]}}
+        lease = {
+            "directory": "{{ platform_state_dir }}",
+            "run": name,
+            "number": "{{ hostvars.edge1.__platform_lease.lease.number }}",
+        }
         plays = [
             {
                 "hosts": "proxy",
@@ -173,3 +177,36 @@ def test_check_mode_takes_nothing_and_says_who_has_it(platform: Platform, tmp_pa
     assert platform.play("first").returncode == 0
     refused = run_module("release_lease", asked, check=True)
     assert (refused["failed"], refused["held_by"]["run"]) == (True, "first")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("docker_engine", {}),
+        ("firewall", {"platform": "lt"}),
+        ("host_hardening", {"state_dir": "{tmp}/state"}),
+        (
+            "migrate_seed",
+            {"url": "postgresql://a:b@127.0.0.1:1/c", "python": ["python3"], "directory": "{tmp}/project"},
+        ),
+        ("platform_absent", {"platform": "lt", "state_directory": "{tmp}/state", "data": True}),
+        ("postgres_databases", {"host": "127.0.0.1", "port": 1}),
+        ("proxy_switch", {"directory": "{tmp}/proxy", "colour": "green"}),
+        ("release_ledger", {"directory": "{tmp}/state", "entry": {"event": "closed", "run": "a", "closes": "a"}}),
+        ("release_record", {"directory": "{tmp}/state", "release": "1", "source": {}}),
+        ("release_watch", {"directory": "{tmp}/proxy", "colour": "green"}),
+        ("secrets", {"directory": "{tmp}/state/secrets", "names": {"token": {}}}),
+        ("stack", {"project": "lt", "directory": "{tmp}/project", "compose": {"services": {}}}),
+        ("tls_certificates", {"directory": "{tmp}/tls", "certificates": [{"name": "a"}]}),
+    ],
+)
+def test_every_module_that_changes_something_is_kept_out_by_a_newer_run(
+    tmp_path: Path, module: str, arguments: dict[str, Any]
+) -> None:
+    fence = {"directory": str(tmp_path / "state"), "run": "newer", "number": 8}
+    assert "failed" not in run_module("release_lease", {**fence, "state": "fenced"})
+    given = json.loads(json.dumps(arguments).replace("{tmp}", str(tmp_path)))
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    result = run_module(module, {**given, "lease": {**fence, "run": "older", "number": 7}})
+    assert "This run, number 7, lost its lease to run 8" in result["msg"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before

@@ -267,6 +267,12 @@ class Answers:
         ({"Status": "running"}, 0, None, ""),
         ({"Status": "running"}, 7, None, ""),
         ({"Status": "running"}, 1, 0, "restarted 1 times, allowed are 0"),
+        (
+            {"Status": "running", "OOMKilled": True},
+            1,
+            0,
+            "restarted 1 times, the last time for want of memory, allowed are 0",
+        ),
         ({"Status": "running"}, 2, 2, ""),
         ({"Status": "running", "Health": {"Status": "healthy"}}, 0, 0, ""),
         ({"Status": "running", "Health": {"Status": "starting"}}, 0, 0, "starting"),
@@ -281,7 +287,7 @@ class Answers:
     ],
 )
 def test_container(state: dict[str, Any], restarts: int, limit: int | None, error: str) -> None:
-    spec = {"container": "x", "restarts_max": limit}
+    spec = {"container": "x", "restarts_max": limit, "command": None}
     reading = checks.evaluate(lambda _: probe_container(spec, Answers(state, restarts)), 1)  # type: ignore[arg-type]
     assert reading.evaluated
     assert reading.ok == (not error)

@@ -58,3 +58,10 @@ def test_of_a_process_elsewhere_nothing_is_known(elsewhere: dict[str, str]) -> N
     assert not _controller.is_dead({**_controller.process(os.getpid()), "started": 1, **elsewhere})
     assert not _controller.is_dead({})
     assert not _controller.is_dead(None)
+
+
+def test_a_process_that_proc_hides_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = _controller.process(os.getppid())
+    real = _controller._text
+    monkeypatch.setattr(_controller, "_text", lambda path: "" if path.endswith("/stat") else real(path))
+    assert not _controller.is_dead(known)

@@ -48,7 +48,7 @@ def environments(**worker: str) -> dict[str, Any]:
         DEV,
         replace(GOOD, release="", release_needed=False),
         replace(GOOD, environment="stage", ansible_version="2.21.0.dev0"),
-        replace(GOOD, canary_steps=[1, "5", 99]),
+        replace(GOOD, canary_steps=[1, "5", 99], watch_seconds="60"),
         replace(GOOD, known_names=["db"], service_environments={"web": {"DATABASE_URL": "postgresql://app@db/shop"}}),
     ],
 )
@@ -72,6 +72,11 @@ def test_a_good_inventory_has_no_problem(inventory: Inventory) -> None:
             )
             for steps in ([0], [101], [100], [25, 5], [5, 5], ["5%"], [-1])
         ],
+        (
+            {"canary_steps": [5], "watch_seconds": 0},
+            "proxy_canary_steps is [5], and nobody watches them: proxy_watch_seconds is 0. "
+            "Say how long each step is watched, as 60, or leave the steps out.",
+        ),
         *[
             (
                 {"name": name},

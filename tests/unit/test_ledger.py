@@ -126,6 +126,40 @@ def test_the_last_good_release(entries: list[dict[str, Any]], serving: str, good
     assert _ledger.last_good(entries, serving) == good
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"event": "relaese", "run": "a"}, "event is 'relaese'"),
+        ({"event": "release", "release": "1", "run": "a"}, "outcome is missing"),
+        ({"event": "release", "release": "1", "run": "a", "outcome": "good"}, "outcome is neither kept nor failed"),
+        ({"event": "release", "release": "1", "outcome": "kept"}, "run is missing"),
+        ({"event": "closed", "run": "a"}, "closes is missing"),
+        ({"event": "migrated", "run": "a", "migrations": []}, "migrations is missing"),
+    ],
+)
+def test_what_is_no_entry(wrong: dict[str, Any], why: str) -> None:
+    assert _ledger.lacking(wrong).startswith(why)
+
+
+def test_what_is_one() -> None:
+    # In dev a release may be without a name.
+    for good in (
+        entry("a", ""),
+        entry("a", outcome="failed"),
+        closed("a"),
+        {"event": "migrated", "run": "a", "migrations": [{}]},
+    ):
+        assert _ledger.lacking(good) == ""
+
+
+def test_the_same_entries_make_the_same_file_on_every_host(tmp_path: Path) -> None:
+    for host in ("a", "b"):
+        for number in range(3):
+            _ledger.append(str(tmp_path / host), entry(f"run {number}", at=1796000000.5 + number))
+    assert (tmp_path / "a/ledger.jsonl").read_bytes() == (tmp_path / "b/ledger.jsonl").read_bytes()
+    assert (tmp_path / "a/ledger.jsonl").stat().st_mode & 0o777 == 0o600
+
+
 def migrated(run: str, release: str, *steps: tuple[str, str], outcome: str = "kept") -> dict[str, Any]:
     applied = [{"id": revision, "classes": [kind]} for revision, kind in steps]
     return entry(run, release, outcome, migrations=[{"service": "migrate", "applied": applied}])
@@ -139,5 +173,9 @@ def test_what_stands_between_a_release_and_the_schema_of_now() -> None:
         migrated("d", "4", ("0005", "data")),
     ]
     assert _ledger.one_way(entries, "1") == ["migrate 0003", "migrate 0004"]
+    # Written down at once, by a run that died before its release.
+    at_once = {**migrated("e", "5", ("0006", "contract")), "event": "migrated"}
+    assert _ledger.one_way([*entries, at_once], "4") == ["migrate 0006"]
+    assert [one["run"] for one in _ledger.releases([*entries, at_once])] == ["a", "b", "c", "d"]
     assert _ledger.one_way(entries, "2") == ["migrate 0004"]
     assert _ledger.one_way(entries, "4") == []

@@ -68,24 +68,47 @@ def test_the_program_stands_alone(directory: StackDirectory, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("file", "token", "left", "told"),
+    ("file", "token", "told"),
     [
-        ("blue", "mine", False, True),
+        ("blue", "mine", True),
         # Confirmed, and killed before the marker went.
-        ("green", "mine", False, False),
-        # A later switch.
-        ("blue", "other", True, False),
+        ("green", "mine", False),
+        # A later step whose own undo was never started.
+        ("blue", "other", True),
     ],
 )
 def test_what_an_undo_makes_of_what_it_finds(
-    directory: StackDirectory, tmp_path: Path, file: str, token: str, left: bool, told: bool
+    directory: StackDirectory, tmp_path: Path, file: str, token: str, told: bool
 ) -> None:
     (tmp_path / "maps/colour.map").write_text(f"active {file}\n")
     marker = {"before": "blue", "after": "green", "release": "1.4", "until": time.time() - 1, "token": token}
     (tmp_path / "provisional.json").write_text(json.dumps(marker))
     memory.undo(str(tmp_path), "mine")
-    assert (tmp_path / "provisional.json").exists() is left
+    assert not (tmp_path / "provisional.json").exists()
     assert bool(provisional.undone(directory)) is told
+
+
+def test_an_undo_waits_for_a_later_switch_as_long_as_that_one_lasts(directory: StackDirectory, tmp_path: Path) -> None:
+    marker = {"before": "blue", "after": "green", "release": "1.4", "until": time.time() + 0.4, "token": "later"}
+    (tmp_path / "provisional.json").write_text(json.dumps(marker))
+    memory.undo(str(tmp_path), "mine")
+    assert time.time() >= marker["until"]
+    assert not (tmp_path / "provisional.json").exists()
+
+
+def test_a_step_that_cannot_be_armed_leaves_the_undo_of_the_one_before(
+    directory: StackDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provisional, "_start", lambda *_words: None)
+    first = provisional.arm(directory, "blue", "green", "1.4", 60, 5)
+
+    def refuse(*_words: Any) -> None:
+        raise OSError("no timers")
+
+    monkeypatch.setattr(provisional, "_start", refuse)
+    with pytest.raises(PlatformError, match="no timers"):
+        provisional.arm(directory, "blue", "green", "1.4", 60, 25)
+    assert provisional.pending(directory) == first
 
 
 @pytest.mark.parametrize(

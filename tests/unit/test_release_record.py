@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.action.release_record import lay_out
-from ansible_collections.lastro.platform.plugins.filter.release import release_migration, release_steps
+from ansible_collections.lastro.platform.plugins.filter.release import release_migration, release_proof, release_steps
 from ansible_collections.lastro.platform.plugins.module_utils import _ledger
 from ansible_collections.lastro.platform.plugins.module_utils import _release_record as record
 from ansible_collections.lastro.platform.plugins.module_utils._engine import EngineError
@@ -34,6 +34,15 @@ class Images:
         if name not in self.ids:
             raise EngineError(404, "no such image")
         return {"Id": self.ids[name]}
+
+    def containers(self, **labels: str) -> list[dict[str, Any]]:
+        return (
+            [{"Labels": {"lastro.release": self.serving}}]
+            if labels == {"com__docker__compose__project": "shop-blue"}
+            else []
+        )
+
+    serving = "2"
 
 
 def source(release: str) -> dict[str, Any]:
@@ -65,8 +74,16 @@ def recall(host: str, release: str = "", engine: Images | None = None, ignore: b
 
 
 def test_the_last_good_release_or_the_one_that_is_named(host: str) -> None:
-    assert recall(host) == {"release": "2", "source": source("2"), "serving": "3"}
+    found = recall(host)
+    assert (found["release"], found["source"], found["serving"]) == ("2", source("2"), "3")
+    assert found["digest"] != recall(host, "1")["digest"]
     assert recall(host, "1")["source"]["text"] == "# 1"
+
+
+def test_what_serves_is_what_runs_whatever_the_ledger_says(host: str) -> None:
+    """The run that released 2 could not write it down; before that 3 was kept."""
+    found = record.recall(host, "", Images(**{IMAGE: "sha256:a"}), False, "shop-blue")  # type: ignore[arg-type]
+    assert (found["serving"], found["release"]) == ("2", "3")
 
 
 def test_a_record_is_for_root_alone_and_the_oldest_go(host: str) -> None:
@@ -193,3 +210,21 @@ PENDING = [{"id": "0005", "classes": ["expand"]}, {"id": "0006", "classes": []}]
 def test_what_a_migration_did(result: dict[str, Any] | None, applied: list[tuple[str, list[str]]]) -> None:
     found = release_migration(result, "migrate")
     assert [(step["id"], step["classes"]) for one in found for step in one["applied"]] == applied
+
+
+def test_what_a_release_has_to_show_before_it_is_kept() -> None:
+    containers = [
+        {"name": f"shop-green-{service}-1", "service": service} for service in ("web-1", "web-2", "webhook-1", "worker")
+    ]
+    smoke = [{"service": "web", "command": ["smoke"]}, {"service": "absent", "command": ["smoke"]}]
+    found = release_proof(containers, smoke, 30)
+    assert [(one["container"], one["restarts_max"]) for one in found[:4]] == [(one["name"], 0) for one in containers]
+    assert found[4:] == [
+        {
+            "name": "smoke test of web",
+            "type": "container",
+            "container": "shop-green-web-1-1",
+            "command": ["smoke"],
+            "timeout_seconds": 30,
+        }
+    ]

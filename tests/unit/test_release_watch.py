@@ -111,23 +111,23 @@ def test_only_what_came_since_the_watch_began_counts() -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_the_latency_in_between_is_known_from_the_mean_at_both_ends(before: list[int], between: list[int]) -> None:
-    """As HAProxy does it: a sliding mean of the last 1024, rounded up."""
+    """As HAProxy does it: a sliding mean of the last 512, rounded up."""
 
     def mean(values: list[int]) -> int:
         found = 0.0
         for number, value in enumerate(values, 1):
-            window = min(number, 1024)
+            window = min(number, 512)
             found += (value - found) / window
         return math.ceil(found)
 
     first = Backend(len(before), 0, mean(before))
     last = Backend(len(before) + len(between), 0, mean(before + between))
-    share = 1 - math.prod(1 - 1 / min(number, 1024) for number in range(first.requests + 1, last.requests + 1))
+    share = 1 - math.prod(1 - 1 / min(number, 512) for number in range(first.requests + 1, last.requests + 1))
     # Later requests weigh a little more, and each end is rounded.
     weights, true = 1.0, 0.0
     for number, value in zip(range(last.requests, first.requests, -1), reversed(between), strict=True):
-        true += value * weights / min(number, 1024)
-        weights *= 1 - 1 / min(number, 1024)
+        true += value * weights / min(number, 512)
+        weights *= 1 - 1 / min(number, 512)
     true /= share
     found = latency_between(first, last)
     assert max(true - 2 / share, 0) - 0.01 <= found <= true + 0.01

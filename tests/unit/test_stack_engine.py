@@ -85,16 +85,19 @@ def test_an_engine_that_is_down_leaves_traces(tmp_path: Path, paths: list[str], 
 @pytest.mark.parametrize(
     ("check", "wanted"),
     [
-        ({"test": ["CMD", "true"], "start_period": "30s"}, True),
-        ({"interval": "15s"}, True),  # the rest is the image's
-        (None, False),
-        ({"disable": True}, False),
-        ({"test": ["CMD", "true"], "start_interval": "3s"}, False),
+        ({"test": ["CMD", "true"], "start_period": "30s"}, {"start_interval": "1s"}),
+        # The rest is the image's, and Compose wants to read the period.
+        ({"interval": "15s"}, {"start_interval": "1s", "start_period": "5000ms"}),
+        (None, {}),
+        ({"disable": True}, {}),
+        ({"test": ["CMD", "true"], "start_period": "9s", "start_interval": "3s"}, {}),
     ],
 )
-def test_a_container_is_looked_at_often_while_it_starts(check: dict[str, Any] | None, wanted: bool) -> None:
-    compose = {
-        "services": {"web": {"healthcheck": check} if check else {}, "other": {"healthcheck": {"interval": "9s"}}}
+def test_a_container_is_looked_at_often_while_it_starts(check: dict[str, Any] | None, wanted: dict[str, str]) -> None:
+    services = {
+        "web": {"image": "shop/web", **({"healthcheck": check} if check else {})},
+        "other": {"image": "shop/other", "healthcheck": {"interval": "9s"}},
     }
-    found = _stack_engine.start_checks(["web"], compose)
-    assert found == {"services": {"web": {"healthcheck": {"start_interval": "1s"}}} if wanted else {}}
+    periods = {"shop/web": 5_000_000_000, "shop/other": 0}
+    found = _stack_engine.start_checks(["web", "other"], {"services": services}, periods.__getitem__)
+    assert found == {"services": {"web": {"healthcheck": wanted}} if wanted else {}}
