@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
@@ -60,9 +60,6 @@ class Lease:
         """Who that is, in words."""
         known = {"who": "somebody", "where": "somewhere", "doing": "a run", **self.holder}
         return f"run {self.number} ({known['doing']}, by {known['who']} from {known['where']}, since {utc(self.since)})"
-
-
-Decided = TypeVar("Decided", bound="Lease | None")
 
 
 class Held(PlatformError):
@@ -138,7 +135,7 @@ def _lock(path: str, kind: int, wait: float) -> int:
             time.sleep(POLL_SECONDS)
 
 
-def _change(directory: str, decide: Callable[[Lease | None], Decided]) -> Decided:
+def _change(directory: str, decide: Callable[[Lease | None], Lease | None]) -> Lease | None:
     """Read, decide, write, alone."""
     path = os.path.join(directory, LOCK)
     try:
@@ -185,6 +182,8 @@ def take(directory: str, wanted: Lease, take_over: int, drain: float = DRAIN_SEC
     granted(read(directory), wanted, take_over, time.time())
     with _drained(directory, drain):
         taken = _change(directory, lambda found: granted(found, wanted, take_over, time.time()))
+    if taken is None:
+        raise AssertionError("`granted` answers or raises")
     return taken
 
 
