@@ -116,7 +116,7 @@ def _canary(inventory: Inventory) -> Iterator[str]:
             f"proxy_canary_steps is {list(inventory.canary_steps)}, which are no rising percentages of the clients. "
             "Give numbers from 1 to 99, the smallest first, as [5, 25]; everybody comes last by itself."
         )
-    elif steps and not float(inventory.watch_seconds) > 0:
+    elif steps and float(inventory.watch_seconds) <= 0:
         yield (
             f"proxy_canary_steps is {list(inventory.canary_steps)}, and nobody watches them: proxy_watch_seconds is {inventory.watch_seconds}. "
             "Say how long each step is watched, as 60, or leave the steps out."
