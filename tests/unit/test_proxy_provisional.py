@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,24 @@ def test_an_undo_waits_for_a_later_switch_as_long_as_that_one_lasts(directory: S
     memory.undo(str(tmp_path), "mine")
     assert time.time() >= marker["until"]
     assert not (tmp_path / "provisional.json").exists()
+
+
+def test_an_undo_leaves_a_switch_that_came_while_it_waited_for_its_turn(
+    directory: StackDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = {"before": "blue", "after": "green", "release": "1.4", "until": time.time() - 1, "token": "mine"}
+    file = tmp_path / "provisional.json"
+    file.write_text(json.dumps(marker))
+
+    @contextlib.contextmanager
+    def late(_directory: str) -> Iterator[None]:
+        file.write_text(json.dumps({**marker, "until": time.time() + 60, "token": "later"}))
+        yield
+
+    monkeypatch.setattr(memory, "locked", late)
+    memory.undo(str(tmp_path), "mine")
+    assert json.loads(file.read_text())["token"] == "later"
+    assert provisional.undone(directory) == ""
 
 
 def test_a_step_that_cannot_be_armed_leaves_the_undo_of_the_one_before(
