@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.lastro.platform.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.lastro.platform.plugins.module_utils import _proxy_candidate as candidate
 from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
+from ansible_collections.lastro.platform.plugins.module_utils import _proxy_mode
 from ansible_collections.lastro.platform.plugins.module_utils import _proxy_provisional as provisional
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS, Decision, decide, render_map
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine
@@ -283,6 +284,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         refuse_outage(seen, todo.decision, options["candidate"])
         newcomers = haproxy.newcomers(seen.servers, new_config(options["candidate"])) - kept
         if not check_mode:
+            _proxy_mode.ensure(proxy.directory)
             refuse(seen, todo.decision, options["slots"])
             if todo.changed:
                 apply(proxy, seen, todo, options)
