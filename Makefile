@@ -7,11 +7,12 @@ BIN := .venv/bin
 # Whoever is not root needs sudo for the machine's own deploys: the playbooks become root by themselves.
 # With a sudo that asks for a password: ARGUMENTS=--ask-become-pass
 RELEASE ?=
+STATE ?= on
 ARGUMENTS ?=
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy rollback close promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy rollback close maintenance promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +28,9 @@ rollback: .venv/.complete ## Go back to the last good release, or to a kept one 
 
 close: .venv/.complete ## Close the last release when all has been well for the environment's closing window
 	@$(PLAY) playbooks/close.yml
+
+maintenance: .venv/.complete ## Show everybody a page (STATE=on), let them in again (STATE=off)
+	@$(BIN)/ansible-playbook -i $(INVENTORY) -e maintenance=$(STATE) $(ARGUMENTS) playbooks/maintenance.yml
 
 promote: .venv/.complete ## Bring a release's images to the environment's registry, their digests into its inventory
 	@$(PLAY) playbooks/promote.yml

@@ -7,6 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+# What M(lastro.platform.stack) puts before the log in a failure; and how much of a log fits on a screen.
+LOG_MARK = "\nLast log lines:\n"
+LOG_LINES = 40
+LOG_WIDTH = 160
+
 
 def release_decision(now: Mapping[str, Any], serving: str, fleet: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What a deploy has to do on a host, from what M(lastro.platform.stack) in check mode says of the serving colour.
@@ -65,6 +70,25 @@ def release_proof(
     return checks
 
 
+def release_logs(failure: str, stopped: Mapping[str, Any] | None, host: str) -> str:
+    """The last log lines of the container that a failure is about, and where the rest is; of any that said something where it names none."""
+    about, _mark, lines = failure.partition(LOG_MARK)
+    logs = (stopped or {}).get("logs") or {}
+    named = re.search(r"\(container ([^)]+)\)", about)
+    name = named[1] if named else next((each for each in logs if each in about), "")
+    name = name or next((each for each in logs if logs[each].strip()), "")
+    last = (lines or logs.get(name, "")).strip().splitlines()[-LOG_LINES:]
+    if not last:
+        return ""
+    cut = [line if len(line) <= LOG_WIDTH else f"{line[: LOG_WIDTH - 1]}…" for line in last]
+    return "\n".join([f"The last log lines of {name} on {host}:", *cut, f"All of them: docker logs {name} (on {host})"])
+
+
+def without_logs(failure: str) -> str:
+    """A failure without the log lines that it ends with, which are shown by themselves."""
+    return failure.partition(LOG_MARK)[0]
+
+
 def release_steps(results: Mapping[str, Mapping[str, Any] | None], host: str) -> list[dict[str, Any]]:
     """The steps of a release on a host for the ledger, from the results of its tasks by name; those that did not run are left out."""
     return [
@@ -109,7 +133,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "release_decision": release_decision,
+            "release_logs": release_logs,
             "release_migration": release_migration,
             "release_proof": release_proof,
             "release_steps": release_steps,
+            "without_logs": without_logs,
         }

@@ -43,6 +43,7 @@ class StackRun:
         self.project: str = params["project"]
         self.path: str = params["directory"]
         self.remove_volumes: bool = params["remove_volumes"]
+        self.tail: int = params.get("tail", 0)
         self.engine = engine
         self.check = check
         self.directory = StackDirectory(self.path)
@@ -194,11 +195,13 @@ class StackRun:
             self._nothing_runs(error)
             reality = Reality()
         running = [c for c in reality.containers if not c.state.startswith(("exited", "created", "dead"))]
+        # What they said before they were told to end.
+        logs = {c.name: self.engine.logs(c.id, self.tail) for c in reality.containers} if self.tail else {}
         actions = [Action(container.service, "stop", "it runs") for container in running]
         if running and not self.check:
             self.stack.stop(running)
             reality = _stack_engine.read(self.engine, self.project)
-        return {**self._report(actions, reality), "files": [], "changed": bool(running)}
+        return {**self._report(actions, reality), "files": [], "changed": bool(running), "logs": logs}
 
     def _absent(self) -> dict[str, Any]:
         try:

@@ -87,6 +87,10 @@ options:
     description: Seconds that a service may take until it runs and is healthy, a one-shot until it has ended.
     type: float
     default: 120
+  tail:
+    description: With O(state=stopped), how many of the last log lines of each container are returned.
+    type: int
+    default: 0
   remove_volumes:
     description: With O(state=absent), also remove the project's volumes and everything below O(directory).
     type: bool
@@ -127,6 +131,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+logs:
+  description: The last log lines of each container before it was stopped, by its name.
+  returned: with O(state=stopped)
+  type: dict
+  sample: {shop-green-web-1-1: "2026-11-30T17:21:06Z listening"}
 services:
   description:
     - What happened (in check mode, what would happen) to each service, and why.
@@ -187,6 +196,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
             "wait_timeout": {"type": "float", "default": 120},
             "remove_volumes": {"type": "bool", "default": False},
+            "tail": {"type": "int", "default": 0},
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
             "lease": LEASE_SPEC,
         },

@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.action.release_record import lay_out
-from ansible_collections.lastro.platform.plugins.filter.release import release_migration, release_proof, release_steps
+from ansible_collections.lastro.platform.plugins.filter.release import (
+    release_logs,
+    release_migration,
+    release_proof,
+    release_steps,
+    without_logs,
+)
 from ansible_collections.lastro.platform.plugins.module_utils import _ledger
 from ansible_collections.lastro.platform.plugins.module_utils import _release_record as record
 from ansible_collections.lastro.platform.plugins.module_utils._engine import EngineError
@@ -228,3 +234,36 @@ def test_what_a_release_has_to_show_before_it_is_kept() -> None:
             "timeout_seconds": 30,
         }
     ]
+
+
+LOGS = {"logs": {"shop-green-web-1-1": "a\nb\n", "shop-green-worker-1": "", "shop-green-web-2-1": "c\n"}}
+STARTED = (
+    "app1: Service web-2 (container shop-green-web-2-1) is unhealthy: exit code 1\nLast log lines:\nno such table\nbye"
+)
+
+
+@pytest.mark.parametrize(
+    ("failure", "stopped", "name", "lines"),
+    [
+        (STARTED, LOGS, "shop-green-web-2-1", ["no such table", "bye"]),
+        ("edge1: After 3 s of green: 9 of 100 requests failed", LOGS, "shop-green-web-1-1", ["a", "b"]),
+        ("app1: shop-green-web-2-1: the container restarted 1 times", LOGS, "shop-green-web-2-1", ["c"]),
+    ],
+)
+def test_what_it_said_last(failure: str, stopped: dict[str, Any], name: str, lines: list[str]) -> None:
+    found = release_logs(failure, stopped, "app1").splitlines()
+    assert found == [f"The last log lines of {name} on app1:", *lines, f"All of them: docker logs {name} (on app1)"]
+
+
+def test_a_log_fits_on_a_screen() -> None:
+    long = "\n".join(f"{number} {'x' * 400}" for number in range(100))
+    found = release_logs("it failed", {"logs": {"web": long}}, "app1").splitlines()
+    assert (len(found), max(map(len, found))) == (42, 160)
+    assert found[1].startswith("60 xxx")
+
+
+def test_where_nothing_was_said_nothing_is_shown() -> None:
+    assert release_logs("it failed", {"logs": {"web": "\n"}}, "app1") == ""
+    assert release_logs("it failed", {}, "app1") == ""
+    assert without_logs(STARTED) == STARTED.partition("\nLast")[0]
+    assert without_logs("it failed") == "it failed"
