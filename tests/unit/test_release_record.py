@@ -220,7 +220,7 @@ def test_what_a_migration_did(result: dict[str, Any] | None, applied: list[tuple
 
 def test_what_a_release_has_to_show_before_it_is_kept() -> None:
     containers = [
-        {"name": f"shop-green-{service}-1", "service": service} for service in ("web-1", "web-2", "webhook-1", "worker")
+        {"name": f"shop-green-{service}-1", "service": service} for service in ("webhook-1", "web-1", "web-2", "worker")
     ]
     smoke = [{"service": "web", "command": ["smoke"]}, {"service": "absent", "command": ["smoke"]}]
     found = release_proof(containers, smoke, 30)

@@ -133,6 +133,15 @@ def test_the_latency_in_between_is_known_from_the_mean_at_both_ends(before: list
     assert max(true - 2 / share, 0) - 0.01 <= found <= true + 0.01
 
 
+def test_the_latency_in_between_is_told_from_a_long_history() -> None:
+    """2,000 requests of 20 ms, then 200 of 100 ms, in HAProxy's window of 512 (`TIME_STATS_SAMPLES`)."""
+    mean = 20.0
+    for _request in range(200):
+        mean += (100 - mean) / 512
+    found = latency_between(Backend(2000, 0, 20), Backend(2200, 0, math.ceil(mean)))
+    assert 95 < found < 105
+
+
 def watched(*looks: Look, seconds: float = 3) -> dict[str, Any]:
     series: Iterator[Look] = iter(looks)
     now = [0.0]
@@ -156,6 +165,22 @@ def test_it_ends_at_the_first_moment_at_which_something_is_wrong() -> None:
     assert (found["verdict"], found["watched_seconds"]) == ("bad", 2)
     assert found["problem"].startswith("10 of 100 requests failed")
     assert found["new"] == {"requests": 100, "failed": 10, "failed_share": 0.1, "latency_ms": {"web": 0.0}, "down": []}
+
+
+@pytest.mark.parametrize(("before", "verdict"), [(3, "good"), (0, "bad")])
+def test_in_a_canary_both_are_held_against_what_both_got_meanwhile(before: int, verdict: str) -> None:
+    """A database that stumbles for a moment fails requests of both; for a year nothing else did."""
+    looks = iter(
+        (seen(200 * number, 3 * number), Look({"web_blue": Backend(10**6 + 200 * number, before * number, 41)}))
+        for number in range(5)
+    )
+    now = [0.0]
+
+    def sleep(time: float) -> None:
+        now[0] += time
+
+    found = watch(lambda: next(looks), Probes, RULES, 3, 1, lambda: now[0], sleep)
+    assert found["verdict"] == verdict
 
 
 def test_it_ends_when_the_time_is_over() -> None:
