@@ -264,7 +264,7 @@ def test_the_ledger_knows_every_release_and_who_tampers_with_it(machine: Machine
     assert machine.secrets_in(machine.run(f"cat {ledger}")) == []
     output = machine.run(f"make status RELEASE={RELEASE}")
     assert re.search(rf"rollback +{RELEASE} +\w+ +closed +\d+ s +root from", output), output[-3000:]
-    machine.run(f"cp -p {ledger} /tmp/ledger && sed -i '2s/"release":"/&x/' {ledger}")
+    machine.run(f"cp -p {ledger} /tmp/ledger && sed -i '2s/lease/Lease/' {ledger}")
     try:
         status = machine.attempt(f"make status RELEASE={RELEASE}")
         refused = machine.attempt("make rollback")
