@@ -20,7 +20,25 @@ from tests.support import random_name, run_module
 
 # The longest first: two workers that take file after file then end at about the same time.
 LONG = (
-    *("firewall", "stack", "reference_app", "lab", "proxy_switch", "images_registry", "images", "stack_failures"),
+    *(
+        "firewall",
+        "stack",
+        "proxy_release",
+        "reference_app",
+        "app_migrations",
+        "lab",
+        "proxy_switch",
+        "images_registry",
+    ),
+    *(
+        "images",
+        "stack_failures",
+        "proxy_provisional",
+        "release_lease",
+        "proxy_canary",
+        "proxy_mode",
+        "migrate_seed_faults",
+    ),
     *("migrate_seed_gate", "migrate_seed", "seeds", "migrate_seed_locks", "postgres15"),
     *("promote", "docker_repository", "stack_jobs", "postgres_databases", "postgres_logins", "reference_app_compose"),
     *("api_key_play", "api_key_openbao", "api_key_faults", "api_key", "api_key_application"),

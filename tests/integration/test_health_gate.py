@@ -166,7 +166,7 @@ def test_container(redis: dict[str, Any], containers: dict[str, Any]) -> None:
         (["sh", "-c", "echo one; echo two"], True, "rc 0 two"),
         (["sh", "-c", "echo why not >&2; exit 3"], False, "sh -c echo why not >&2; exit 3 ended with 3: why not"),
         (["sleep", "60"], False, "sleep did not end in time"),
-        (["no-such-program"], False, "ended with 127"),
+        (["no-such-program"], False, "no-such-program ended with 12"),
     ],
 )
 def test_a_command_in_a_container(containers: dict[str, Any], command: list[str], ok: bool, said: str) -> None:
@@ -179,7 +179,7 @@ def test_a_command_in_a_container(containers: dict[str, Any], command: list[str]
     }
     found = only(gate(check))
     assert found["ok"] == ok
-    assert said in found["last_answer"] + found["error"]
+    assert said in found["last_answer"] + found["last_error"]
 
 
 def test_https_verifies_against_the_given_ca(certificate: Path) -> None:

@@ -156,7 +156,7 @@ def test_of_two_runs_at_once_one_goes_on_and_the_other_leaves_nothing(platform: 
                 "ansible.builtin.include_role": {**ROLE, "tasks_from": "return"},
                 "vars": {"platform_lease": {"run": name}},
             }
-            pause = {"ansible.builtin.pause": {"seconds": 6}}
+            pause = {"ansible.builtin.pause": {"seconds": 3}}
             done[name] = platform.play(name, pause, back)
 
         runs = [threading.Thread(target=run, args=(name,)) for name in names]
