@@ -446,13 +446,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._progress import P
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import SHORTEST_HIDDEN, secret_texts
 
 # All of it stands in the URL.
-_LOGIN: dict[str, Any] = {
-    "host": "",
-    "port": 5432,
-    "user": "",
-    "password": None,
-    "maintenance_database": "",
-}  # none given  # nosec B105
+_LOGIN: dict[str, Any] = {"port": 5432, "password": None, **dict.fromkeys(("host", "user", "maintenance_database"), "")}
 LATER = (NotThereYet, Unreachable, WrongPassword, NoSuch)
 
 
