@@ -445,8 +445,9 @@ from ansible_collections.lastro.platform.plugins.module_utils._postgres_connecti
 from ansible_collections.lastro.platform.plugins.module_utils._progress import Progress
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import SHORTEST_HIDDEN, secret_texts
 
-# All of it stands in the URL.
-_LOGIN: dict[str, Any] = {"port": 5432, "password": None, **dict.fromkeys(("host", "user", "maintenance_database"), "")}
+# All of it stands in the URL; no password is given.
+_IN_URL = dict.fromkeys(("host", "user", "maintenance_database"), "")
+_LOGIN: dict[str, Any] = {**_IN_URL, "port": 5432, "password": None}  # nosec B105
 LATER = (NotThereYet, Unreachable, WrongPassword, NoSuch)
 
 
