@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 KEY = "active"
@@ -88,21 +88,29 @@ def commands(there: dict[str, str], wanted: dict[str, str]) -> tuple[str, ...]:
 
 
 def serve(directory: str, colour: str | None, canary: str | None = None, share: int = 0) -> None:
-    """In memory of the worker that serves, and of those that finish connections after a reload, which would go on as before."""
+    """Give all of them a colour, and a share of them another one that is tried."""
     wanted = {KEY: colour or "", CANARY: canary or "", SHARE: str(share) if canary else ""}
     wanted = {key: value for key, value in wanted.items() if value}
-    admin, master = (os.path.join(directory, "run", name) for name in ("admin.sock", "master.sock"))
+    tell(directory, MAP_NAME, lambda there: commands(there, wanted))
+
+
+def tell(directory: str, name: str, todo: Callable[[dict[str, str]], tuple[str, ...]]) -> None:
+    """Change a map in memory of the worker that serves, and of those that finish connections after a reload, which would go on as before.
+
+    `todo` makes the commands from the entries that are there.
+    """
+    admin, master = (os.path.join(directory, "run", socket_name) for socket_name in ("admin.sock", "master.sock"))
     for worker in old_workers(ask(master, ("show proc",)) or ""):
-        there = entries_in(ask(master, (f"@!{worker} show map {MAP_NAME}",)) or "")
-        for command in commands(there, wanted):
+        there = entries_in(ask(master, (f"@!{worker} show map {name}",)) or "")
+        for command in todo(there):
             ask(master, (f"@!{worker} {command}",))
-    if todo := commands(in_memory(directory), wanted):
-        ask(admin, todo)
+    if said := todo(in_memory(directory, name)):
+        ask(admin, said)
 
 
-def in_memory(directory: str) -> dict[str, str]:
-    """The entries of the map that HAProxy works with now; empty where it does not run or has none."""
-    return entries_in(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {MAP_NAME}",)) or "")
+def in_memory(directory: str, name: str = MAP_NAME) -> dict[str, str]:
+    """The entries of a map that HAProxy works with now; empty where it does not run or has none."""
+    return entries_in(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {name}",)) or "")
 
 
 def colour_of_file(directory: str) -> str | None:

@@ -8,8 +8,10 @@ Maintenance is in the map file and in HAProxy's memory, so it holds across a res
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
@@ -50,7 +52,8 @@ def read(directory: StackDirectory) -> Modes:
     """A look at both."""
     lines = (directory.read(MAP_FILE) or b"").decode().splitlines()
     file = next((words[1] for line in lines if (words := line.split())[:1] == ["mode"] and len(words) > 1), OPEN)
-    answer = _ask(directory, f"show map {MAP_NAME}")
+    with _answering():
+        answer = memory.ask(os.path.join(directory.path, "run", "admin.sock"), (f"show map {MAP_NAME}",))
     if answer is None:
         return Modes(file, "")
     entries = memory.entries_in(answer)
@@ -66,13 +69,8 @@ def become(directory: StackDirectory, mode: str, seconds: int) -> None:
         ensure(directory)
         directory.write(ManagedFile(MAP_FILE, text_of(mode), 0o644, 0, 0))
     wanted = {"mode": mode, "until": str(int(time.time()) + seconds) if mode == HELD else "0"}
-    master = os.path.join(directory.path, "run", "master.sock")
-    for worker in memory.old_workers(memory.ask(master, ("show proc",)) or ""):
-        there = memory.entries_in(memory.ask(master, (f"@!{worker} show map {MAP_NAME}",)) or "")
-        for command in _commands(there, wanted):
-            memory.ask(master, (f"@!{worker} {command}",))
-    there = memory.entries_in(_ask(directory, f"show map {MAP_NAME}") or "")
-    _ask(directory, *_commands(there, wanted))
+    with _answering():
+        memory.tell(directory.path, MAP_NAME, lambda there: _commands(there, wanted))
     after = read(directory)
     if after.now not in ("", mode):
         raise PlatformError(
@@ -86,8 +84,9 @@ def _commands(there: dict[str, str], wanted: dict[str, str]) -> tuple[str, ...]:
     return tuple(f"{'set' if key in there else 'add'} map {MAP_NAME} {key} {wanted[key]}" for key in ("until", "mode"))
 
 
-def _ask(directory: StackDirectory, *commands: str) -> str | None:
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
     try:
-        return memory.ask(os.path.join(directory.path, "run", "admin.sock"), commands)
+        yield
     except OSError as error:
         raise PlatformError(f"HAProxy does not answer: {error}", "Look at the log of the proxy's container.") from error
