@@ -32,8 +32,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(rules), a list of C(host), C(path) and C(service), and C(backends), each with C(name), C(health),
-    C(timeout_seconds) and C(servers).
+  description: C(rules), a list of C(host), C(path) and C(service); C(backends), each with C(name), C(health),
+    C(timeout_seconds) and C(servers); and C(static), the services of which a file that one colour lacks is looked for in the other.
   type: dict
 """
 

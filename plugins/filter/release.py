@@ -50,6 +50,25 @@ def _decision(kind: str, colour: str, before: str, why: str) -> dict[str, Any]:
     return {"kind": kind, "colour": colour, "before": before, "why": why}
 
 
+def images_that_differ(hosts: Mapping[str, Mapping[str, str]]) -> str:
+    """Why a release must not start, where its hosts hold different images by one name; empty where they hold the same.
+
+    `hosts` are the image IDs by name, of each host; one that is not known yet (check mode on an empty host) is empty.
+    """
+    for name in sorted({name for ids in hosts.values() for name in ids}):
+        found: dict[str, list[str]] = {}
+        for host, ids in hosts.items():
+            if ids.get(name):
+                found.setdefault(ids[name], []).append(host)
+        if len(found) > 1:
+            said = " and ".join(f"{image[:19]} on {', '.join(on)}" for image, on in found.items())
+            return (
+                f"{name} is not one image: it is {said}, so users would get two versions of one release. Nothing was started. Bring it to the"
+                " registry (playbooks/promote.yml), whose digest is the same everywhere, or remove it where it is wrong (`docker rmi`)."
+            )
+    return ""
+
+
 def release_proof(
     containers: Sequence[Mapping[str, Any]], smoke: Sequence[Mapping[str, Any]] = (), seconds: float = 60
 ) -> list[dict[str, Any]]:
@@ -132,6 +151,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "images_that_differ": images_that_differ,
             "release_decision": release_decision,
             "release_logs": release_logs,
             "release_migration": release_migration,

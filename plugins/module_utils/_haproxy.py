@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,17 @@ def not_ready(servers: Iterable[Server], colour: str) -> list[str]:
     ]
 
 
+def parse_stat(text: str) -> list[dict[str, str]]:
+    """`show stat`: a line each of frontends, backends and their servers."""
+    return list(csv.DictReader(text.strip().removeprefix("# ").splitlines()))
+
+
+def open_sessions(text: str, servers: Iterable[Server]) -> int:
+    """`show stat`: requests, streams and WebSockets that these servers work on."""
+    names = {(server.backend, server.name) for server in servers}
+    return sum(int(row["scur"] or 0) for row in parse_stat(text) if (row["pxname"], row["svname"]) in names)
+
+
 def render_state(maintenance: Mapping[tuple[str, str], bool]) -> str:
     """The server-state file: who is in maintenance, and nothing else that HAProxy would believe.
 
@@ -223,6 +235,7 @@ def model(routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, 
         raise PlatformError(f"Several services have the route {', '.join(double)}", "Give each its own host or path.")
     return {
         "rules": sorted(rules, key=_precedence),
+        "static": [service for service, route in services.items() if route.get("static")],
         "backends": [
             {
                 "name": f"{service}_{colour}",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,7 @@ class Proxy:
     def __init__(self, directory: str, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self.directory = StackDirectory(directory)
         self.admin = haproxy.Admin(os.path.join(directory, "run/admin.sock"))
+        self.master = haproxy.Admin(os.path.join(directory, "run/master.sock"))
         self.clock = clock
         self.sleep = sleep
 
@@ -98,6 +99,21 @@ class Proxy:
                     "Look at the containers of these servers and at the health path of their route.",
                 )
             self.sleep(POLL_SECONDS)
+
+    def open_on(self, servers: Sequence[haproxy.Server]) -> int:
+        """Sessions on these servers, those of workers that finish after a reload, too."""
+        answers = [self.admin.ask("show stat") or ""]
+        for worker in memory.old_workers(self.master.ask("show proc") or ""):
+            answers.append(self.master.ask(f"@!{worker} show stat") or "")
+        return sum(haproxy.open_sessions(text, servers) for text in answers)
+
+    def wait_drained(self, timeout: float) -> int:
+        """Until nothing is open on servers in maintenance, which get nothing new, or the time is over: how much is open then."""
+        deadline = self.clock() + timeout
+        resting = [server for server in self.read().servers if server.state == "maintenance"]
+        while (left := self.open_on(resting)) and self.clock() < deadline:
+            self.sleep(POLL_SECONDS)
+        return left
 
     def write_map(self, colour: str | None) -> None:
         self.directory.ensure(ManagedDirectory("maps", 0o755, 0, 0))
@@ -179,6 +195,16 @@ def refuse(seen: Seen, decision: Decision, slots: dict[str, dict[str, int]]) -> 
         raise PlatformError(
             f"The proxy's configuration lacks what is asked for: {'; '.join(problems)}",
             "Run the role lastro.platform.proxy with the routes of this release first.",
+        )
+
+
+def refuse_unknown(decision: Decision, wanted: str | None, directory: str) -> None:
+    """Somebody wrote into the map what is no colour: nobody may guess which one it should be."""
+    if decision.before and decision.before not in COLOURS and not wanted:
+        raise PlatformError(
+            f"The proxy is told to serve {decision.before}, which is no colour, so it serves nothing",
+            "See which colour runs on the hosts of the application (`docker ps`), and have it served:"
+            f" ansible proxy -b -m lastro.platform.proxy_switch -a 'directory={directory} colour={COLOURS[0]}'",
         )
 
 
@@ -281,6 +307,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         found, kept = proxy.read(), proxy.maintenance()
         seen, undone = settled(proxy, found, options, check_mode)
         todo = plan(seen, kept, options)
+        refuse_unknown(todo.decision, options["colour"], proxy.directory.path)
         refuse_outage(seen, todo.decision, options["candidate"])
         newcomers = haproxy.newcomers(seen.servers, new_config(options["candidate"])) - kept
         if not check_mode:
@@ -292,7 +319,13 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
             if newcomers:
                 # HAProxy takes a server that it has not checked yet for up, and would send requests to one that is not there.
                 proxy.write_state(proxy.read().servers, newcomers)
-        now = found if check_mode else proxy.read() if todo.changed else seen
+    # Without the lock: what is left open is nobody else's business.
+    left = (
+        proxy.wait_drained(options["drain_seconds"])
+        if options["drain_seconds"] and seen.running and not check_mode
+        else 0
+    )
+    now = found if check_mode else proxy.read() if todo.changed else seen
     before = {(s.backend, s.name) for s in seen.servers if s.state == "maintenance"}
     after = (before | newcomers | {(s.backend, s.name) for s in todo.rest}) - {(s.backend, s.name) for s in todo.ready}
     return {
@@ -306,6 +339,7 @@ def run(options: dict[str, Any], check_mode: bool, proxy: Proxy) -> dict[str, An
         "running": seen.running,
         "servers": haproxy.table(now.servers),
         "slots": haproxy.ready_slots(now.servers),
+        "open_sessions": left,
         "diff": {"before": picture(found.file, before), "after": picture(todo.decision.after, after)},
     }
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -97,12 +95,6 @@ class Rules:
     latency_factor_max: float
     # Below this nobody feels a difference.
     latency_floor_ms: float
-
-
-def parse_stat(text: str) -> list[dict[str, str]]:
-    """`show stat`: a line each of frontends, backends and their servers."""
-    lines = text.strip().removeprefix("# ").splitlines()
-    return list(csv.DictReader(io.StringIO("\n".join(lines)))) if lines else []
 
 
 def look_of(rows: Sequence[Mapping[str, str]], colour: str) -> Look:

@@ -238,11 +238,24 @@ class Stack:
         major = self.engine.version().partition(".")[0]
         return major.isdigit() and int(major) >= START_INTERVAL_ENGINE
 
+    def start(self, containers: Iterable[Container]) -> None:
+        """Start containers that were stopped, side by side, until they are healthy."""
+        self._all("start", containers)
+        names = {container.id for container in containers}
+        deadline = self.clock() + self.wait_timeout
+        while late := [c for c in read(self.engine, self.project).containers if c.id in names and not _well(c)]:
+            if self.clock() >= deadline:
+                raise self._failure(late[0], f"is not healthy after {self.wait_timeout:g} s")
+            self.sleep(_POLL_SECONDS)
+
     def stop(self, containers: Iterable[Container]) -> None:
         """Stop containers side by side, each with its own grace period."""
+        self._all("stop", containers)
+
+    def _all(self, what: str, containers: Iterable[Container]) -> None:
         patient = Engine(self.engine.path, timeout=None)
         with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(lambda container: patient.post(f"/containers/{container.id}/stop"), containers))
+            list(pool.map(lambda container: patient.post(f"/containers/{container.id}/{what}"), containers))
 
     def _reload(self, action: Action) -> None:
         running = [c for c in read(self.engine, self.project).containers if c.service == action.service]
@@ -318,6 +331,10 @@ class Stack:
         if checks:
             text += f"\nLast health check (exit {checks[-1]['ExitCode']}): {str(checks[-1]['Output']).strip()[-600:]}"
         return PlatformError(text + f"\nLast log lines:\n{self.engine.logs(container.id, tail=_LOG_LINES).rstrip()}")
+
+
+def _well(container: Container) -> bool:
+    return container.state == "running" and container.health in ("", "healthy")
 
 
 def _broken(service: Service, container: Container) -> bool:

@@ -83,7 +83,13 @@ class StackRun:
         return self.state == "present" or os.path.isdir(self.path)
 
     def _run(self) -> dict[str, Any]:
-        return {"present": self._present, "stopped": self._stopped, "absent": self._absent}[self.state]()
+        runs = {
+            "present": self._present,
+            "started": self._started,
+            "stopped": self._stopped,
+            "absent": self._absent,
+        }
+        return runs[self.state]()
 
     # present ---------------------------------------------------------------------------------------------------------
 
@@ -186,7 +192,16 @@ class StackRun:
             "after": after.decode(errors="replace"),
         }
 
-    # stopped, absent -------------------------------------------------------------------------------------------------
+    # started, stopped, absent -------------------------------------------------------------------------------------------------
+
+    def _started(self) -> dict[str, Any]:
+        reality = _stack_engine.read(self.engine, self.project)
+        late = [c for c in reality.containers if c.state != "running"]
+        if late and not self.check:
+            self.stack.start(late)
+            reality = _stack_engine.read(self.engine, self.project)
+        actions = [Action(container.service, "start", "it was stopped") for container in late]
+        return {**self._report(actions, reality), "files": [], "changed": bool(late)}
 
     def _stopped(self) -> dict[str, Any]:
         try:

@@ -80,6 +80,12 @@ options:
     description: Seconds to wait for the servers of a new colour.
     type: float
     default: 10
+  drain_seconds:
+    description:
+      - How long to wait at the end until nothing is open any more on servers in maintenance. They get nothing new, so requests, streams and
+        WebSockets end there by themselves. What is open after that is returned in RV(open_sessions).
+    type: float
+    default: 0
   candidate:
     description:
       - Files that are about to be written to O(directory). If one differs from what is there, HAProxy is asked in a
@@ -158,11 +164,12 @@ EXAMPLES = r"""
     colour: blue
     state: confirmed
 
-- name: Take the old colour out once it is drained
+- name: Take the old colour out, and wait until its last request has ended
   lastro.platform.proxy_switch:
     directory: /var/lib/lastro/shop/proxy
     slots:
       blue: {web: 0}
+    drain_seconds: 30
 """
 
 RETURN = r"""
@@ -213,6 +220,11 @@ servers:
   type: dict
   returned: success
   sample: {web_blue: {"dev-0:18000": up, "dev-1:18001": maintenance}}
+open_sessions:
+  description: With O(drain_seconds), requests, streams and WebSockets that are open still on servers in maintenance; else 0.
+  type: int
+  returned: success
+  sample: 0
 slots:
   description:
     - How many slots are ready at the end, as colour → service → number, the form of O(slots).
@@ -248,6 +260,7 @@ def main() -> None:
             "slots": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "wait_timeout": {"type": "float", "default": 10},
+            "drain_seconds": {"type": "float", "default": 0},
             "candidate": {
                 "type": "dict",
                 "options": {

@@ -146,7 +146,7 @@ from itertools import cycle
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
+from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin, parse_stat
 from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
 from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
     BAD,
@@ -156,7 +156,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._release_watch imp
     Probes,
     Rules,
     look_of,
-    parse_stat,
     refuse,
     watch,
 )

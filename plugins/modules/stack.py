@@ -77,11 +77,12 @@ options:
   state:
     description:
       - V(present) runs the project, V(stopped) stops its containers and keeps them.
+      - V(started) starts the containers that V(stopped) kept, as they are, and waits until they are healthy.
       - V(absent) removes containers, networks and managed files, and keeps volumes unless O(remove_volumes=true).
       - V(stopped) and V(absent) fail where the Engine does not answer although the host has one, as containers may run on without it.
         In check mode nothing runs there, as M(lastro.platform.docker_engine) would have started the Engine.
     type: str
-    choices: [present, stopped, absent]
+    choices: [present, started, stopped, absent]
     default: present
   wait_timeout:
     description: Seconds that a service may take until it runs and is healthy, a one-shot until it has ended.
@@ -193,7 +194,7 @@ def main() -> None:
                 "options": {**PLACE_SPEC, "mode": {"type": "str", "default": "0755"}},
             },
             "hold": {"type": "list", "elements": "str", "default": []},
-            "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "started", "stopped", "absent"], "default": "present"},
             "wait_timeout": {"type": "float", "default": 120},
             "remove_volumes": {"type": "bool", "default": False},
             "tail": {"type": "int", "default": 0},

@@ -234,6 +234,7 @@ class Application:
                 "hosts": list((service.extension.get("route") or {}).get("hosts", [])),
                 "path": (service.extension.get("route") or {}).get("path", "/"),
                 "health": service.extension.get("health", "/"),
+                "static": service.kind == "static",
                 "ports": {colour: self.ports(service.name, colour) for colour in COLOURS},
             }
             for service in self.of_kind(*ROUTED)

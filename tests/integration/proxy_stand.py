@@ -30,6 +30,8 @@ class Slot(http.server.ThreadingHTTPServer):
     def __init__(self, name: str, port: int) -> None:
         self.name, self.hits, self.headers = name, 0, {}
         self.fails_every, self.takes_seconds = 0, 0.0
+        # Paths of files that it does not have.
+        self.lacks: set[str] = set()
         super().__init__(("127.0.0.1", port), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -55,7 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(self.server.takes_seconds)
         fails = self.server.fails_every and self.server.hits % self.server.fails_every == 1
         body = self.server.name.encode()
-        self.send_response(500 if fails and self.headers["Host"] != "lastro-proxy-check" else 200)
+        found = 404 if self.path in self.server.lacks else 200
+        self.send_response(500 if fails and self.headers["Host"] != "lastro-proxy-check" else found)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

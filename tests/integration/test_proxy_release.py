@@ -117,7 +117,7 @@ def test_a_canary_goes_step_by_step_on_both(pair: Pair) -> None:
     looking.start()
     watch = {"proxy_watch_seconds": 3, "proxy_watch_requests_min": 10, "proxy_watch_probe_rate": 10}
     try:
-        done = pair.release("green", **watch, proxy_watch_too_few="fail", proxy_canary_steps=[5, 25])
+        done = pair.release("green", **watch, proxy_watch_too_few="fail", proxy_strategy="canary")
     finally:
         over.set()
         looking.join()
@@ -126,7 +126,7 @@ def test_a_canary_goes_step_by_step_on_both(pair: Pair) -> None:
     for slot in (stand.slots["green", number] for stand in pair.stands.values() for number in (0, 1)):
         slot.fails_every = 3
     assert pair.release("blue").returncode == 0
-    done = pair.release("green", **watch, proxy_canary_steps=[5, 25])
+    done = pair.release("green", **watch, proxy_strategy="canary")
     for slot in (stand.slots["green", number] for stand in pair.stands.values() for number in (0, 1)):
         slot.fails_every = 0
     assert "requests failed (" in said(done)

@@ -87,6 +87,7 @@ def test_doing_nothing_is_cheap(proxy: Stand) -> None:
         "candidate": None,
         "state": "served",
         "share": 100,
+        "drain_seconds": 0,
         "engine": "/var/run/docker.sock",
     }
     real = Proxy(options["directory"], time.monotonic, time.sleep)
@@ -160,11 +161,22 @@ def test_a_value_without_backend_answers_503_of_its_own(proxy: Stand) -> None:
     status, _, headers = proxy.get()
     assert (status, headers["x-lastro-proxy"]) == (503, "no-backend")
     assert headers["x-trace-id"]
-    # What HAProxy has in memory is what serves: it goes to the file, not the other way round.
-    result = proxy.switch()
-    assert (result["changed"], proxy.file()) == (True, "active purple\n")
     result = proxy.switch("blue")
     assert result["active"] == {"before": "purple", "after": "blue"}
+    assert proxy.get()[0] == 200
+
+
+def test_a_colour_that_nobody_knows_is_refused(proxy: Stand) -> None:
+    assert proxy.switch("blue")["active"]["after"] == "blue"
+    # In the file alone it is nothing: what serves is what HAProxy has in memory.
+    (proxy.directory / "maps" / "colour.map").write_text("active purple\n")
+    assert (proxy.switch()["map"], proxy.get()[0]) == ({"file": "blue", "runtime": "blue"}, 200)
+    proxy.admin.ask(f"set map {MAP} active purple")
+    for check in (True, False):
+        said = proxy.switch(check=check)
+        assert "The proxy is told to serve purple, which is no colour, so it serves nothing" in said["msg"]
+        assert f"directory={proxy.directory} colour=blue'" in said["msg"]
+    assert proxy.switch("blue")["active"] == {"before": "purple", "after": "blue"}
     assert proxy.get()[0] == 200
 
 
@@ -348,3 +360,22 @@ def test_without_haproxy_only_the_file_is_written(tmp_path: Path) -> None:
     assert not run_module("proxy_switch", empty)["changed"]
     switched = run_module("proxy_switch", {**empty, "colour": "green"})
     assert "HAProxy does not run" in switched["msg"]
+
+
+def test_what_is_open_on_resting_servers_is_waited_for(proxy: Stand) -> None:
+    answers: list[int] = []
+    proxy.slots["blue", 0].takes_seconds = proxy.slots["blue", 1].takes_seconds = 3
+    asking = threading.Thread(target=lambda: answers.append(proxy.get()[0]))
+    rest = {"slots": {"blue": {"web": 0}, "green": {"web": 2}}}
+    try:
+        asking.start()
+        wait_for(lambda: any(proxy.slots["blue", slot].hits for slot in (0, 1)))
+        given_up = proxy.switch("green", **rest, drain_seconds=0.5)
+        assert (given_up["open_sessions"], answers) == (1, []), given_up
+        waited = proxy.switch("green", **rest, drain_seconds=10)
+    finally:
+        asking.join()
+        proxy.slots["blue", 0].takes_seconds = proxy.slots["blue", 1].takes_seconds = 0
+    assert (waited["open_sessions"], waited["changed"], answers) == (0, False, [200])
+    assert 1 < waited["elapsed_seconds"] < 5
+    assert proxy.switch("green", **rest)["open_sessions"] == 0

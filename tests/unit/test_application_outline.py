@@ -193,6 +193,7 @@ def test_routes() -> None:
             "hosts": ["shop.example.com"],
             "path": "/",
             "health": "/health",
+            "static": False,
             "ports": {"blue": [18000, 18001], "green": [18128, 18129]},
         },
         {
@@ -200,6 +201,7 @@ def test_routes() -> None:
             "hosts": [],
             "path": "/files",
             "health": "/up",
+            "static": True,
             "ports": {"blue": [18002, 18003], "green": [18130, 18131]},
         },
         {
@@ -207,6 +209,7 @@ def test_routes() -> None:
             "hosts": [],
             "path": "/",
             "health": "/",
+            "static": False,
             "ports": {"blue": [18004, 18005], "green": [18132, 18133]},
         },
     ]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._haproxy import parse_stat
 from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
     Backend,
     Figures,
@@ -19,7 +20,6 @@ from ansible_collections.lastro.platform.plugins.module_utils._release_watch imp
     Rules,
     latency_between,
     look_of,
-    parse_stat,
     problem,
     refuse,
     since,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.filter.release import release_decision
+from ansible_collections.lastro.platform.plugins.filter.release import images_that_differ, release_decision
 from ansible_collections.lastro.platform.plugins.filter.status import (
     checklist_text,
     fleet,
@@ -313,3 +313,25 @@ def test_a_platform_is_not_the_one_whose_name_goes_on(project: str, of: str | No
 )
 def test_networks_of_a_platform(name: str, ours: bool) -> None:
     assert is_network_of(name, "shop") is ours
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ({"app1": {"web:1": "sha256:1"}, "app2": {"web:1": "sha256:1"}}, ""),
+        # In check mode a host may not have it yet.
+        ({"app1": {"web:1": "sha256:1"}, "app2": {"web:1": ""}, "app3": {}}, ""),
+        (
+            {
+                "app1": {"a:1": "sha256:5", "web:1": "sha256:1"},
+                "app2": {"web:1": "sha256:2"},
+                "app3": {"web:1": "sha256:1"},
+            },
+            "web:1 is not one image: it is sha256:1 on app1, app3 and sha256:2 on app2, so users",
+        ),
+    ],
+)
+def test_images_that_differ(hosts: dict[str, dict[str, str]], said: str) -> None:
+    found = images_that_differ(hosts)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
