@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.module_utils import _release_record
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._image_build import (
     SILENCE_SECONDS,
@@ -108,7 +109,9 @@ class Wanted:
         if not (keep and releases and self.listing):
             return []
         containers = self.engine.get("/containers/json", all="true")
-        return superseded(self.listing, containers, releases, self.params["digests"], keep)
+        # However many releases failed since, what can be gone back to stays.
+        named = {*self.params["digests"], *_release_record.images(self.params["state_directory"] or "")}
+        return superseded(self.listing, containers, releases, named, keep)
 
     def make(self) -> tuple[list[str], list[Step], dict[str, float]]:
         """Pull and build what is missing; what was done, the steps taken and the seconds of each."""

@@ -57,11 +57,20 @@ def keep(directory: str, release: str, source: Mapping[str, Any], number: int) -
     return changed
 
 
-def kept(directory: str) -> list[str]:
-    """The releases of which there is a record."""
+def _records(directory: str) -> list[dict[str, Any]]:
     folder = os.path.join(directory, FOLDER)
     found = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [json.loads(_read(os.path.join(folder, name)))["release"] for name in found if name.endswith(".json")]
+    return [json.loads(_read(os.path.join(folder, name))) for name in found if name.endswith(".json")]
+
+
+def kept(directory: str) -> list[str]:
+    """The releases of which there is a record."""
+    return [record["release"] for record in _records(directory)]
+
+
+def images(directory: str) -> set[str]:
+    """The images without which those releases could not start again."""
+    return {name for record in _records(directory) for name in record["source"]["images"]}
 
 
 def _read(path: str) -> str:

@@ -17,7 +17,7 @@ description:
   - Where nothing is missing the module asks the Engine one question, the list of its images. What O(images[].inspect) asks for is found
     once for each image ID, with a container that is made and never started, and remembered in O(work_dir).
   - Where something was pulled or built, releases of O(releases) that O(keep) does not cover are removed from this host. The
-    one wanted now is counted; what a container was made from, and what is in O(digests), stays besides.
+    one wanted now is counted; what a container was made from, what is in O(digests) and what is kept in O(state_directory) stays besides.
   - The action plugin of the same name shows progress, and transfers O(images[].context_local) only when it changed.
 extends_documentation_fragment:
   - lastro.platform.lease
@@ -141,6 +141,11 @@ options:
     description: Free space that has to be there before anything is pulled or built.
     type: int
     default: 3221225472
+  state_directory:
+    description:
+      - Directory of the platform's files. The images of the releases that M(lastro.platform.release_record) keeps there stay on the host, too, however many
+        failed since.
+    type: path
   work_dir:
     description: Directory on the host for the lock, for temporary files, and for what was found out about images.
     type: path
@@ -264,6 +269,7 @@ def argument_spec() -> dict[str, Any]:
         "extra_ca": {"type": "str", "default": "auto"},
         "build_args": {"type": "dict", "default": {}},
         "free_bytes": {"type": "int", "default": 3 * 2**30},
+        "state_directory": {"type": "path"},
         "work_dir": {"type": "path", "default": "/var/lib/lastro/.images"},
         "plan_only": flag,
         "progress": {"type": "path"},

@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "digests": {},
     "releases": [],
     "keep": 0,
+    "state_directory": None,
 }
 
 Run = Callable[..., dict[str, Any]]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lastro.platform.plugins.module_utils import _release_record
 from ansible_collections.lastro.platform.plugins.module_utils._image_ca import ca_file
 from ansible_collections.lastro.platform.plugins.module_utils._image_registry import (
     MANIFEST_TYPES,
@@ -132,6 +133,10 @@ def test_superseded_releases_go_when_a_new_one_comes(prefix: str, registry: Acce
         planned = release("5", "2", keep=2, check=True)
         assert f"{names['3']}: removed, 2 newer releases are kept" in planned["diff"]["after"]
         assert left() == set("1234")
+        # What can be gone back to.
+        _release_record.keep(str(tmp_path), "3", {"images": {names["3"]: {}}}, 5)
+        kept = release("5", "2", keep=2, check=True, state_directory=str(tmp_path))
+        assert "removed" not in kept["diff"]["after"]
         made = release("5", "2", keep=2)
         assert made["diff"]["after"] == planned["diff"]["after"]
         assert left() == set("1245")
