@@ -31,6 +31,7 @@ def fleet(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "probes": [{**probe, "host": host} for host, status in statuses.items() for probe in status["probes"]],
         "releases": _releases([status.get("ledger") or {} for status in statuses.values()]),
         "ledgers": {host: (status.get("ledger") or {}).get("problem", "") for host, status in statuses.items()},
+        "trying": {host: status["trying"] for host, status in statuses.items() if status.get("trying")},
         "changing": next((status["changing"] for status in statuses.values() if status.get("changing")), ""),
     }
 
@@ -56,6 +57,7 @@ def releases_table(found: Mapping[str, Any]) -> str:
         by = f"{one['who']} from {one['where']}"
         rows.append([when, one["event"], one["release"] or "-", one["colour"], one["state"], took, by, short])
     lines = [f"NOW: {found['changing']}"] if found["changing"] else []
+    lines += [f"{host} TRIES {what}" for host, what in found["trying"].items()]
     header = ["WHEN (UTC)", "WHAT", "RELEASE", "COLOUR", "STATE", "TOOK", "BY", "WHY"]
     return "\n".join([*lines, table(rows, header) if rows else "No release is known."])
 

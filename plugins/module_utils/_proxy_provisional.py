@@ -43,6 +43,12 @@ class Provisional:
     def marker(self) -> ManagedFile:
         return ManagedFile(memory.MARKER, json.dumps(asdict(self)).encode(), 0o600, 0, 0)
 
+    def said(self) -> str:
+        """What is tried, in words."""
+        until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.until))
+        release = f"{self.release} ({self.after})" if self.release else self.after
+        return f"{release} to {self.share} % of the clients, until {until} unless it is kept; then {self.before or 'nothing'} again"
+
 
 def pending(directory: StackDirectory) -> Provisional | None:
     """The switch that nobody has confirmed or taken back yet."""

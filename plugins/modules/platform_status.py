@@ -101,6 +101,11 @@ changing:
   returned: success
   type: str
   sample: run 42 (release of 1.4.2, by ana from ci-7, since 2026-11-30 17:21:06 UTC)
+trying:
+  description: The release that this host's proxy serves provisionally, in words; empty where it tries none.
+  returned: success
+  type: str
+  sample: 1.4.2 (green) to 25 % of the clients, until 2026-11-30 17:23:06 UTC unless it is kept; then blue again
 """
 
 import time
@@ -114,6 +119,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._engine import Eng
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._lease import read as read_lease
 from ansible_collections.lastro.platform.plugins.module_utils._migration_record import records
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_provisional import pending
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import StackDirectory
 from ansible_collections.lastro.platform.plugins.module_utils._status import jobs, part, rows
 
 # How many of the last releases are shown, and what of each.
@@ -167,11 +174,11 @@ def main() -> None:
         probes = [_probe(engine, containers, f"{platform}-{colour}", probe) for probe in wanted]
         directory = module.params["state_directory"]
         kept = records(Path(directory, "migrations")) if directory else []
-        ledger, changing = past(directory) if directory else ({}, "")
+        ledger, changing, trying = past(directory) if directory else ({}, "", "")
     except EngineError as error:
         if not (module.check_mode and error.status == 0):
             module.fail_json(msg=str(error))
-        containers, volumes, probes, kept, ledger, changing = [], [], [], [], {}, ""
+        containers, volumes, probes, kept, ledger, changing, trying = [], [], [], [], {}, "", ""
     except PlatformError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -182,16 +189,18 @@ def main() -> None:
         probes=probes,
         ledger={**NO_LEDGER, **ledger},
         changing=changing,
+        trying=trying,
     )
 
 
-def past(directory: str) -> tuple[dict[str, Any], str]:
-    """What the host keeps of the releases, and which run changes the platform now, in words; empty where none does."""
+def past(directory: str) -> tuple[dict[str, Any], str, str]:
+    """What the host keeps of the releases; and in words, which run changes the platform now, and which release its proxy tries. Empty where none."""
     found, lease = _ledger.read(directory), read_lease(directory)
     releases = _ledger.releases(found.entries)
     shown = [{key: one.get(key, "") for key in SHOWN} for one in releases[-RELEASES:]]
     ledger = {"releases": shown, "kept": _ledger.kept(found.entries), "problem": found.problem}
-    return ledger, lease.said() if lease and lease.holds(time.time()) else ""
+    switch = pending(StackDirectory(f"{directory}/proxy"))
+    return ledger, lease.said() if lease and lease.holds(time.time()) else "", switch.said() if switch else ""
 
 
 if __name__ == "__main__":

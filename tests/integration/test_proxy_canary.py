@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import pytest
+from ansible_collections.lastro.platform.plugins.filter.status import fleet, releases_table
 
 from tests.integration.proxy_stand import Stand, wait_for
 from tests.load import Load
+from tests.support import run_module
 
 SLOTS = {"green": {"web": 2}, "blue": {"web": 0}}
 CLIENTS = [f"127.0.0.{number}" for number in range(1, 201)]
@@ -120,3 +123,16 @@ def test_no_request_is_lost_through_the_steps_and_back(proxy: Stand) -> None:
     found = load.summary()
     assert found["failed"] == 0, found
     assert found["requests"] > 150
+
+
+def test_status_says_what_is_tried(proxy: Stand) -> None:
+    asked = {"platform": proxy.name, "state_directory": str(proxy.directory.parent)}
+    assert run_module("platform_status", asked)["trying"] == ""
+    try_green(proxy, 25)
+    found = run_module("platform_status", asked)
+    assert re.fullmatch(
+        r"1\.4 \(green\) to 25 % of the clients, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC unless it is kept; then blue again",
+        found["trying"],
+    )
+    shown = releases_table(fleet({"edge1": found}))
+    assert shown.startswith("edge1 TRIES 1.4 (green) to 25 % of the clients")
