@@ -22,10 +22,11 @@ _log = logging.getLogger("reference_app.request")
 
 
 class Trace:
-    """Outermost: keeps or creates the trace id, answers with it, logs and counts the request."""
+    """Outermost: keeps or creates the trace id, answers with it and with the release, logs and counts the request."""
 
-    def __init__(self, app: ASGIApp, probe_paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, release: str, probe_paths: frozenset[str]) -> None:
         self._app = app
+        self._release = release
         self._probe_paths = probe_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +42,7 @@ class Trace:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[TRACE_HEADER] = trace
+                MutableHeaders(scope=message).update({TRACE_HEADER: trace, "x-release": self._release})
             await send(message)
 
         try:
@@ -76,7 +77,7 @@ class Misbehave:
         self._share = ErrorShare(fault.amount)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in self._probe_paths:
+        if scope["type"] in ("http", "websocket") and scope["path"] not in self._probe_paths:
             if self._fault.kind == "slow":
                 await asyncio.sleep(self._fault.amount / 1000)
             elif self._fault.kind == "timeout":

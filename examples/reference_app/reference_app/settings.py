@@ -32,6 +32,8 @@ class Settings:
     service: str
     log_level: str
     fault: Fault | None
+    traffic: bool
+    stop_seconds: float
     otlp_endpoint: str
     health_path: str
     ready_path: str
@@ -94,6 +96,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "APP_LOG_LEVEL", text("APP_LOG_LEVEL", "INFO").upper(), ("DEBUG", "INFO", "WARNING", "ERROR")
         ),
         fault=_fault(text("APP_FAULT"), release),
+        traffic=_one_of("APP_TRAFFIC", text("APP_TRAFFIC", "off"), ("on", "off")) == "on",
+        stop_seconds=_number("APP_STOP_SECONDS", text("APP_STOP_SECONDS", "10")),
         otlp_endpoint=text("OTEL_EXPORTER_OTLP_ENDPOINT"),
         health_path=_path("APP_HEALTH_PATH", text("APP_HEALTH_PATH", "/health")),
         ready_path=_path("APP_READY_PATH", text("APP_READY_PATH", "/ready")),

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from reference_app import faults, jobs, telemetry
+from reference_app import faults, jobs, telemetry, traffic
 from reference_app.checks import Checker, postgres_probe, redis_probe, storage_probe
 from reference_app.database import Job, connect
 from reference_app.keys import Caller, find_caller
@@ -72,12 +72,14 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.engine = settings, engine
     _add_probes(app, settings, engine, redis_client)
     _add_jobs(app, settings, redis_client)
+    if settings.traffic:
+        app.include_router(traffic.routes(settings))
     app.exception_handler(OperationalError)(_database_down)
     app.exception_handler(PoolTimeoutError)(_database_down)
     app.exception_handler(redis.RedisError)(_redis_down)
     if settings.fault:
         app.add_middleware(Misbehave, fault=settings.fault, probe_paths=settings.probe_paths)
-    app.add_middleware(Trace, probe_paths=settings.probe_paths)
+    app.add_middleware(Trace, release=settings.release, probe_paths=settings.probe_paths)
     telemetry.start(settings)
     telemetry.instrument(app, settings)
     return app

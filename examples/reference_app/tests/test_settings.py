@@ -62,6 +62,8 @@ class Loading(unittest.TestCase):
             "APP_JOB_RETRIES": "-1",
             "APP_READY_CHECKS": "mongo",
             "APP_FAULT": "slow",
+            "APP_TRAFFIC": "perhaps",
+            "APP_STOP_SECONDS": "-1",
         }
         for name, value in wrong.items():
             with self.subTest(name), self.assertRaisesRegex(SettingsError, name):
