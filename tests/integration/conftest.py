@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration import postgres_server
+from tests.integration import postgres_server, proxy_stand
 from tests.integration.images_support import remove_images
 from tests.integration.proxy_stand import Stand
-from tests.support import random_name, run_module
+from tests.support import random_name
 
 # The longest first: two workers that take file after file then end at about the same time.
 LONG = (
@@ -40,7 +37,15 @@ LONG = (
         "migrate_seed_faults",
     ),
     *("migrate_seed_gate", "migrate_seed", "seeds", "migrate_seed_locks", "postgres15"),
-    *("promote", "docker_repository", "stack_jobs", "postgres_databases", "postgres_logins", "reference_app_compose"),
+    *(
+        "traffic",
+        "promote",
+        "docker_repository",
+        "stack_jobs",
+        "postgres_databases",
+        "postgres_logins",
+        "reference_app_compose",
+    ),
     *("api_key_play", "api_key_openbao", "api_key_faults", "api_key", "api_key_application"),
     *("reference_app_migrations", "health_gate_metrics", "health_gate_servers", "health_gate", "health_gate_soak"),
 )
@@ -76,18 +81,8 @@ def wanted(server: postgres_server.Server) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def stand() -> Iterator[Stand]:
     """A proxy for the tests of one file."""
-    # Not pytest's own directory: the path of a Unix socket may have 107 characters.
-    directory = Path(tempfile.mkdtemp(prefix="lt-"))
-    made = Stand(directory)
-    done = made.role()
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield made
-    finally:
-        run_module("stack", {"project": f"{made.name}-proxy", "directory": str(made.directory), "state": "absent"})
-        for slot in made.slots.values():
-            slot.stop()
-        shutil.rmtree(directory)
+    with proxy_stand.running() as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ import http.client
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Stand:
     """A proxy of the role, and the slots behind it: two blue, two green."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, health: str = "/") -> None:
         self.name = random_name()
         ports = free_ports(7)
         self.http, self.metrics, self.https = ports[4:]
@@ -95,7 +97,7 @@ class Stand:
             "proxy_drain_seconds": 10,
             "proxy_check_interval_ms": 300,
             "proxy_app_hosts": [{"name": "here", "address": "127.0.0.1"}],
-            "proxy_routes": [{"service": "web", "hosts": ["web.example"], "health": "/", "ports": self.ports}],
+            "proxy_routes": [{"service": "web", "hosts": ["web.example"], "health": health, "ports": self.ports}],
         }
         self.slots = {
             (colour, slot): Slot(f"{colour}{slot}", port)
@@ -159,6 +161,22 @@ class Stand:
         """The state every test starts from: blue serves, everything is ready and up."""
         assert not self.switch("blue", slots={"blue": {"web": 2}, "green": {"web": 2}}).get("failed")
         wait_for(lambda: set(self.states().values()) == {"up"})
+
+
+@contextlib.contextmanager
+def running(health: str = "/") -> Iterator[Stand]:
+    # Not pytest's own directory: the path of a Unix socket may have 107 characters.
+    directory = Path(tempfile.mkdtemp(prefix="lt-"))
+    made = Stand(directory, health)
+    done = made.role()
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield made
+    finally:
+        run_module("stack", {"project": f"{made.name}-proxy", "directory": str(made.directory), "state": "absent"})
+        for slot in made.slots.values():
+            slot.stop()
+        shutil.rmtree(directory)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
