@@ -73,6 +73,10 @@ class Fleet:
         (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts}}))
         return "-i", str(folder)
 
+    def attempt(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """A playbook that may fail."""
+        return self._run(playbook, arguments, variables, check=False)
+
     def _run(
         self, playbook: str, arguments: Sequence[str], variables: Mapping[str, Any], check: bool
     ) -> subprocess.CompletedProcess[str]:
@@ -89,10 +93,11 @@ class Fleet:
         words = ["--vault-password-file", str(VAULT), "-e", json.dumps(given), *arguments]
         return self.lab.run_playbook(f"playbooks/{playbook}.yml", *words, check=check, timeout=1500)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, proxy: str = "") -> Any:
+        """What a proxy answers, the first one where none is named."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        url = f"https://{self.proxy}{path}"
+        url = f"https://{self.lab.addresses[proxy] if proxy else self.proxy}{path}"
         with urllib.request.urlopen(url, timeout=5, context=context) as answer:
             return json.load(answer)
 

@@ -42,6 +42,8 @@ class Traffic:
         shares: dict[str, float] | None = None,
     ) -> None:
         self.rate, self.seconds = rate, round(seconds)
+        # Each request once all is done: `at` (when it began, ms since 1970), `kind`, `release`, and `error` and `url` of one that failed.
+        self.record: list[dict[str, Any]] = []
         self.variables = {
             "URLS": json.dumps(urls),
             "RATES": json.dumps({kind: rate * share for kind, share in (shares or SHARES).items()}),
@@ -82,9 +84,11 @@ class Traffic:
         if code not in (0, STOPPED) or not self._summary.exists():
             words = "\n".join([line for line in lines if not line.startswith("{")][-20:])
             raise AssertionError(f"k6 ended with {code}:\n{words}")
-        return self._summed_up([json.loads(line) for line in lines if line.startswith("{")], complete=code == 0)
+        self.record = [json.loads(line) for line in lines if line.startswith("{")]
+        return self._summed_up(complete=code == 0)
 
-    def _summed_up(self, record: list[dict[str, Any]], complete: bool) -> dict[str, Any]:
+    def _summed_up(self, complete: bool) -> dict[str, Any]:
+        record = self.record
         summary: dict[str, Any] = json.loads(self._summary.read_text())
         if len(record) != summary["requests"]:
             raise AssertionError(f"k6 counted {summary['requests']} requests and wrote down {len(record)}")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.proof import first_platform, fleet, hosts, modules
+from tests.proof import first_platform, fleet, hosts, modules, releases
 from tests.support import REPOSITORY
 
 PROOFS = {
@@ -25,6 +25,7 @@ PROOFS = {
     "fleet": fleet.prove,
     "hosts": hosts.prove,
     "modules": modules.prove,
+    "releases": releases.prove,
 }
 
 

@@ -1,0 +1,147 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases on two hosts of the application behind two proxies: no request lost, bad ones taken back, runs killed at every task.
+
+tests/inventories/releases in the lab. While working: LAB names a lab started by hand, PARTS the parts to run, as `PARTS=requests,speed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.fleet import Fleet
+from tests.lab import labs
+from tests.lab.labs import Wanted
+from tests.lab.machine import DOCKER
+from tests.proof import releases_bad, releases_kills, releases_speed
+from tests.support import REPOSITORY, random_name
+from tests.traffic import Traffic
+
+INVENTORY = REPOSITORY / "tests/inventories/releases"
+PEER = "peer"
+RATE, SECONDS, REQUESTS = 160, 680, 100_000
+PEER_RATE, PEER_SECONDS = 160, 40
+RELEASES = ("one", "two", "three")
+# A reload in the middle of it: the answer in maintenance changes, and so does the configuration.
+RELOAD = {"proxy_maintenance_retry_seconds": 121}
+# Every certificate is due.
+RENEWAL = {"tls_renew_before_days": 366}
+
+Step = tuple[str, str, dict[str, Any]]
+STEPS: tuple[Step, ...] = (
+    ("release beside the one that serves", "deploy", {"app_release": "two"}),
+    ("canary: 5 %, 25 %, all", "deploy", {"app_release": "three", "app_strategy": "canary"}),
+    ("rollback to the last good release", "rollback", {"app_release": None}),
+    ("rollback to a kept release, started anew", "rollback", {"app_release": None, "release": "one"}),
+    ("reload of the proxies", "deploy", {"app_release": "one", **RELOAD}),
+    ("certificates renewed", "deploy", {"app_release": "one", **RENEWAL}),
+    ("one host after the other", "deploy", {"app_release": "two", "app_batch": "1"}),
+    ("release that never gets well", "deploy", {"app_release": "sick-fault.never_healthy", "app_start_seconds": 15}),
+)
+
+
+def prove() -> dict[str, Any]:
+    chosen = os.environ.get("PARTS", ",".join(PARTS)).split(",")
+    with _fleet() as fleet:
+        for release in (*RELEASES, "sick-fault.never_healthy"):
+            fleet.play("promote", app_release=release)
+        fleet.play("deploy", app_release="one")
+        parts: dict[str, dict[str, Any]] = {}
+        for name in chosen:
+            began = time.monotonic()
+            parts[name] = PARTS[name](fleet)
+            parts[name]["seconds"] = round(time.monotonic() - began)
+            print(f"  {name}: {parts[name]}", flush=True)
+    whole = set(chosen) == set(PARTS)
+    return {"holds": whole and all(part["holds"] for part in parts.values()), **parts}
+
+
+@contextlib.contextmanager
+def _fleet() -> Iterator[Fleet]:
+    name = os.environ.get("LAB") or random_name("")
+    lab = labs.up(name, Wanted(INVENTORY, strangers=(PEER,)))
+    fleet = Fleet(lab, proxy="edge1", registry="data1")
+    try:
+        yield fleet
+    finally:
+        if "LAB" not in os.environ:
+            fleet.forget()
+            labs.down(name)
+
+
+def requests(fleet: Fleet) -> dict[str, Any]:
+    """Traffic of all kinds by way of both proxies, at one rate, and all that changes a release under it, again and again."""
+    steps: list[dict[str, Any]] = []
+    urls = [f"https://{fleet.lab.addresses[host]}" for host in ("edge1", "edge2")]
+    with Traffic(urls, RATE, SECONDS) as traffic:
+        end = time.monotonic() + SECONDS - 20
+        while time.monotonic() < end:
+            for name, playbook, variables in STEPS:
+                if time.monotonic() > end:
+                    break
+                began = time.monotonic()
+                done = fleet.attempt(playbook, **variables)
+                as_meant = (done.returncode != 0) == ("never_healthy" in str(variables.get("app_release")))
+                steps.append({"step": name, "as_meant": as_meant, "seconds": round(time.monotonic() - began, 1)})
+                print(f"    {steps[-1]}", flush=True)
+                if not as_meant:
+                    steps[-1]["said"] = done.stdout[-3000:]
+        summary = traffic.join()
+    done_at_all = {step["step"] for step in steps}
+    holds = (
+        summary["failed"] == 0
+        and summary["requests"] >= REQUESTS
+        and summary["dropped"] == 0
+        and done_at_all == {name for name, _playbook, _variables in STEPS}
+        and all(step["as_meant"] for step in steps)
+    )
+    return {"holds": holds, "traffic": summary, "steps": steps}
+
+
+def peer(fleet: Fleet) -> dict[str, Any]:
+    """The same application, changed as its users do it today: another tag, `docker compose up -d`."""
+    host = fleet.lab.host(PEER)
+    names = [f"lastro/reference_app:{release}" for release in ("one", "two")]
+    save = subprocess.Popen([DOCKER, "save", *names], stdout=subprocess.PIPE)
+    subprocess.run(
+        [DOCKER, "exec", "-i", host.name, "docker", "load"], stdin=save.stdout, check=True, stdout=subprocess.DEVNULL
+    )
+    compose = (REPOSITORY / "examples/reference_app/compose.yaml").read_text()
+    plain = compose.replace("image: postgres:17", "image: lastro/postgres:17").replace(
+        "image: redis:8", "image: lastro/redis:8"
+    )
+    host.run("mkdir", "-p", "/srv/peer")
+    host.run(
+        "sh", "-c", "cat >/srv/peer/compose.yaml", stdin=plain.replace("127.0.0.1:${APP_PORT", "0.0.0.0:${APP_PORT")
+    )
+
+    def up(release: str) -> None:
+        environment = f"APP_RELEASE={release} APP_TRAFFIC=on APP_PORT=8000"
+        host.run("sh", "-c", f"cd /srv/peer && {environment} docker compose up -d --wait")
+
+    up("one")
+    changes = 0
+    with Traffic([f"http://{fleet.lab.addresses[PEER]}:8000"], PEER_RATE, PEER_SECONDS) as traffic:
+        end = time.monotonic() + PEER_SECONDS - 10
+        while time.monotonic() < end:
+            time.sleep(5)
+            up(("two", "one")[changes % 2])
+            changes += 1
+        summary = traffic.join()
+    host.run("sh", "-c", "cd /srv/peer && docker compose down --volumes")
+    return {"holds": changes > 0 and summary["failed"] > 0, "changes": changes, "traffic": summary}
+
+
+PARTS: dict[str, Callable[[Fleet], dict[str, Any]]] = {
+    "speed": releases_speed.prove,
+    "requests": requests,
+    "peer": peer,
+    "bad_releases": releases_bad.prove,
+    "kills": releases_kills.prove,
+}

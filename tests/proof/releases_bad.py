@@ -1,0 +1,143 @@
+# Copyright (c) 2026, Lastro maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad releases: those that a gate can see reach no user, from the others the old one serves again soon after they show what they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.fleet import Fleet
+from tests.support import REPOSITORY
+from tests.traffic import Traffic
+
+RATE = 60
+# How long the base of all answers takes: three times as long is felt then.
+SCALE, SLOWER_MS = 0.05, 200
+REACTION_SECONDS, BACK_SECONDS = 15, 3
+VISIBLE_REQUESTS = 100
+WATCH = {"proxy_watch_seconds": 40, "proxy_watch_requests_min": 100, "app_start_seconds": 20}
+# What it is called, and whether a user may ever get an answer of it.
+BAD = {
+    "never_healthy": ("bad1-fault.never_healthy", False),
+    "crashes_after_10_s": ("bad2-fault.crash_after.10", True),
+    "five_percent_errors": ("bad3-fault.error_percent.5", True),
+    "three_times_slower": (f"bad4-fault.slow.{SLOWER_MS}", True),
+    "leaks_memory": ("bad5-fault.leak", True),
+    "wrong_version": ("bad6", False),
+    "exits_at_once": ("bad7-fault.crash_after.0", False),
+}
+
+
+def prove(fleet: Fleet) -> dict[str, Any]:
+    found = {}
+    for name, (release, may_reach) in BAD.items():
+        with _compose_file(name == "wrong_version") as more:
+            fleet.play("promote", app_release=release, **more)
+            found[name] = _one(fleet, release, may_reach, more)
+        print(f"    {name}: {found[name]}", flush=True)
+    return {"holds": all(one["holds"] for one in found.values()), **found}
+
+
+def _one(fleet: Fleet, release: str, may_reach: bool, more: dict[str, Any]) -> dict[str, Any]:
+    urls = [f"https://{fleet.lab.addresses[host]}" for host in ("edge1", "edge2")]
+    began = time.time()
+    os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.profile_tasks"
+    try:
+        # Until the run is over, at most for so long; then a second of silence.
+        with Traffic(urls, RATE, 180, scale=SCALE, shares={"slow": 1}) as traffic:
+            time.sleep(3)
+            done = fleet.attempt("deploy", app_release=release, **WATCH, **more)
+            time.sleep(1)
+            traffic.stop()
+    finally:
+        del os.environ["ANSIBLE_CALLBACKS_ENABLED"]
+    record = traffic.record
+    of_it = sorted(line["at"] / 1000 for line in record if line["release"] == release or line.get("error"))
+    seen = _first_seen(fleet, began, of_it)
+    reaction = round(of_it[-1] - seen, 1) if of_it and seen else None
+    back = _back_seconds(done.stdout)
+    others = sorted({line["release"] for line in record} - {release, ""})
+    holds = done.returncode != 0 and others == ["one"]
+    if may_reach:
+        holds = holds and (not of_it or (reaction is not None and reaction <= REACTION_SECONDS))
+        holds = holds and (back is None or back <= BACK_SECONDS)
+    else:
+        holds = holds and not of_it
+    why = re.findall(r"did not pass on (.*)", done.stdout)
+    return {
+        "holds": holds,
+        "requests": len(record),
+        "answers_of_it": len(of_it),
+        "failed_requests": sum(bool(line.get("error")) for line in record),
+        "served_again_after_it_was_visible_seconds": reaction,
+        "back_after_the_verdict_seconds": back,
+        "says": why[0][:300] if why else done.stdout[-1500:],
+    }
+
+
+def _first_seen(fleet: Fleet, began: float, of_it: list[float]) -> float | None:
+    """When it could be known: a container of it died, or it had answered so many requests."""
+    died = [moment for host in ("app1", "app2") for moment in _deaths(fleet, host, began)]
+    enough = of_it[VISIBLE_REQUESTS - 1 : VISIBLE_REQUESTS]
+    return min([*died, *enough], default=None)
+
+
+def _deaths(fleet: Fleet, host: str, began: float) -> Iterator[float]:
+    """When containers of the application died there by themselves; what is stopped ends with 0 or 143, or a signal before it."""
+    words = ("--since", f"{began:.0f}", "--until", f"{time.time():.0f}", "--filter", "event=die")
+    form = "{{.TimeNano}} {{.Actor.Attributes.exitCode}} {{.Actor.Attributes.name}}"
+    for line in fleet.lab.host(host).run("docker", "events", *words, "--format", form).stdout.splitlines():
+        nanoseconds, code, name = line.split()
+        if code in ("70", "137") and re.search(r"-(blue|green)-web", name):
+            yield int(nanoseconds) / 1e9
+
+
+def _back_seconds(output: str) -> float | None:
+    """From the end of the watch that failed to every proxy serving what was before, by the times that Ansible prints at each task."""
+    moments: list[tuple[str, float]] = []
+    task = ""
+    for line in output.splitlines():
+        if found := re.match(r"(?:TASK|PLAY) \[(.*)\]", line):
+            task = found[1]
+        elif task and (clock := re.search(r"\)\s+(\d+):(\d\d):(\d\d\.\d+) \*", line)):
+            hours, minutes, seconds = clock.groups()
+            passed = timedelta(hours=int(hours), minutes=int(minutes), seconds=float(seconds))
+            moments.append((task, passed.total_seconds()))
+            task = ""
+    names = [name for name, _moment in moments]
+    verdict = next(
+        (i for i, name in enumerate(names) if name.endswith("Keep what was said") and i and "Watch" in names[i - 1]),
+        None,
+    )
+    back = next(
+        (i for i, name in enumerate(names) if name.endswith("Serve again what served before") and i + 1 < len(names)),
+        None,
+    )
+    if verdict is None or back is None:
+        return None
+    last = max(i for i, name in enumerate(names) if name.endswith("Serve again what served before"))
+    return round(moments[last + 1][1] - moments[verdict][1], 1)
+
+
+@contextmanager
+def _compose_file(wrong: bool) -> Iterator[dict[str, Any]]:
+    """For a release that says it is another one: its Compose file overrides what is in the image."""
+    if not wrong:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(REPOSITORY / "examples/reference_app", Path(folder, "app"))
+        file = Path(folder, "app/compose.yaml")
+        anchor = "x-environment: &environment\n"
+        file.write_text(file.read_text().replace(anchor, f"{anchor}  APP_RELEASE: somebody-elses\n"))
+        yield {"app_compose_file": str(file)}
