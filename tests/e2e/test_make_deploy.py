@@ -116,17 +116,24 @@ def test_an_edit_is_deployed_without_a_name(machine: Machine) -> None:
     assert int(built[0]) <= BUILD_SECONDS
 
 
-def test_a_release_by_name_under_load_loses_no_request(machine: Machine) -> None:
+def test_a_release_by_name_under_load_loses_no_request_and_no_job(machine: Machine) -> None:
     machine.run(
-        f"nohup python3 tests/load.py http://127.0.0.1:8080/version {RATE} 240 >/tmp/load.json 2>/tmp/load.err & echo $! >/tmp/load.pid"
+        f"nohup python3 tests/load.py http://127.0.0.1:8080/version {RATE} 240 >/tmp/load.json 2>/tmp/load.err & echo $! >/tmp/load.pid;"
+        f" nohup python3 tests/jobs.py http://127.0.0.1:8080 {SECRETS}/client_api_key >/tmp/jobs.json 2>/tmp/jobs.err & echo $! >/tmp/jobs.pid"
     )
     done = machine.play("-e app_release=one")
     assert done.returncode == 0, done.stdout[-4000:]
     assert machine.get("/version") == {"release": "one"}
     machine.run("kill -0 $(cat /tmp/load.pid)")
     machine.run(
-        "kill $(cat /tmp/load.pid); while kill -0 $(cat /tmp/load.pid) 2>/dev/null; do sleep 0.2; done", timeout=60
+        "for of in load jobs; do kill $(cat /tmp/$of.pid); done;"
+        " for of in load jobs; do while kill -0 $(cat /tmp/$of.pid) 2>/dev/null; do sleep 0.2; done; done",
+        timeout=180,
     )
+    jobs = json.loads(machine.run("cat /tmp/jobs.json"))
+    assert jobs["jobs"] > 10, jobs
+    # Worked by the old release or by the new one, by one of them, and once.
+    assert (jobs["states"], jobs["attempts"]) == ({"done": jobs["jobs"]}, {"1": jobs["jobs"]}), jobs
     load = json.loads(machine.run("cat /tmp/load.json"))
     assert load["requests"] > 10 * RATE, load
     assert load["failed"] == 0, load

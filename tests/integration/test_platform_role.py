@@ -137,3 +137,16 @@ def test_a_port_is_asked_for_on_the_hosts_of_its_group(
     )
     assert re.search(r"^mine .*failed=1 ", said, re.MULTILINE)
     assert re.search(r"^other .*failed=0 ", said, re.MULTILINE)
+
+
+def test_what_is_not_well_before_is_said_and_stops_nothing(tmp_path: Path, variables: dict[str, Any]) -> None:
+    roles = [{"role": "lastro.platform.platform", "vars": {"platform_leased": True}}]
+    look = [{"hosts": "all", "gather_facts": False, "roles": roles}]
+    checks = [{"name": name, "type": "command", "argv": [f"/bin/{name}"]} for name in ("true", "false")]
+    given = {**variables, "app_release": "1", "platform_needs": [], "platform_warning_checks": checks}
+    groups = {"proxy": {"hosts": {"one": {}}}, "app": {"hosts": {"one": {}}}}
+    done = play(tmp_path, look, groups, {}, given, "--check")
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "Not well before this run, which goes on, as it may be the cure: FAIL false" in said, said
+    assert "FAIL true" not in said

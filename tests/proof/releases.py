@@ -15,7 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.fleet import Fleet
+import yaml
+
+from tests.fleet import VAULT, Fleet
+from tests.jobs import Jobs
 from tests.lab import labs
 from tests.lab.labs import Wanted
 from tests.lab.machine import DOCKER
@@ -79,7 +82,7 @@ def requests(fleet: Fleet) -> dict[str, Any]:
     """Traffic of all kinds by way of both proxies, at one rate, and all that changes a release under it, again and again."""
     steps: list[dict[str, Any]] = []
     urls = [f"https://{fleet.lab.addresses[host]}" for host in ("edge1", "edge2")]
-    with Traffic(urls, RATE, SECONDS) as traffic:
+    with Traffic(urls, RATE, SECONDS) as traffic, Jobs(urls[0], _client_key()) as jobs:
         end = time.monotonic() + SECONDS - 20
         while time.monotonic() < end:
             for name, playbook, variables in STEPS:
@@ -92,7 +95,9 @@ def requests(fleet: Fleet) -> dict[str, Any]:
                 print(f"    {steps[-1]}", flush=True)
                 if not as_meant:
                     steps[-1]["said"] = done.stdout[-3000:]
+        jobs.end()
         summary = traffic.join()
+        worked = jobs.join()
     done_at_all = {step["step"] for step in steps}
     holds = (
         summary["failed"] == 0
@@ -100,8 +105,17 @@ def requests(fleet: Fleet) -> dict[str, Any]:
         and summary["dropped"] == 0
         and done_at_all == {name for name, _playbook, _variables in STEPS}
         and all(step["as_meant"] for step in steps)
+        and (worked["states"], worked["attempts"]) == ({"done": worked["jobs"]}, {"1": worked["jobs"]})
     )
-    return {"holds": holds, "traffic": summary, "steps": steps}
+    return {"holds": holds, "traffic": summary, "jobs": worked, "steps": steps}
+
+
+def _client_key() -> str:
+    """The key that the seeds of stage hand out."""
+    command = [str(REPOSITORY / ".venv/bin/ansible-vault"), "view", "--vault-password-file", str(VAULT)]
+    vault = INVENTORY / "group_vars/all/vault.yml"
+    shown = subprocess.run([*command, str(vault)], capture_output=True, text=True, check=True).stdout
+    return str(yaml.safe_load(shown)["platform_secrets"]["client_api_key"])
 
 
 def peer(fleet: Fleet) -> dict[str, Any]:

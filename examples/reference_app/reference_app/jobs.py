@@ -48,15 +48,17 @@ def connect_redis(url: str) -> redis.Redis:
         raise SettingsError("REDIS_URL is not a redis:// or rediss:// URL") from None
 
 
-def enqueue(queue: Queue, job_id: str, values: list[float], failures: int, retries: int) -> None:
+def enqueue(queue: Queue, job_id: str, values: list[float], failures: int, retries: int, seconds: float = 0) -> None:
     """Put a job on the queue with the trace it belongs to."""
     meta = {"trace_id": trace_id.get(), "carrier": telemetry.carrier()}
     retry = Retry(max=retries) if retries else None
-    queue.enqueue_call(process, args=(job_id, values, failures), job_id=job_id, meta=meta, retry=retry, timeout=60)
+    # A worker of the release before knows no argument that nobody needs.
+    args = (job_id, values, failures, seconds) if seconds else (job_id, values, failures)
+    queue.enqueue_call(process, args=args, job_id=job_id, meta=meta, retry=retry, timeout=60)
 
 
-def process(job_id: str, values: list[float], failures: int) -> None:
-    """What the worker runs. The first `failures` attempts fail: that is how retries and dead letters are tested."""
+def process(job_id: str, values: list[float], failures: int, seconds: float = 0) -> None:
+    """What the worker runs, and works `seconds` on. The first `failures` attempts fail: that is how retries and dead letters are tested."""
     current = get_current_job()
     if current is None:
         raise RuntimeError("process runs on a worker only")
@@ -71,6 +73,7 @@ def process(job_id: str, values: list[float], failures: int) -> None:
             try:
                 if attempt <= failures:
                     raise RuntimeError(f"told to fail {failures} times, this is attempt {attempt}")
+                time.sleep(seconds)
                 _finish(session, job_id, attempt, "done", compute(values))
             except Exception as error:
                 session.rollback()

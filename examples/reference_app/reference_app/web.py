@@ -37,12 +37,13 @@ _log = logging.getLogger(__name__)
 
 
 class JobRequest(BaseModel):
-    """A job: numbers to add up, and how many attempts shall fail first."""
+    """A job: numbers to add up, how many attempts shall fail first, and how long the work takes."""
 
     model_config = ConfigDict(extra="forbid")
 
     values: list[float] = Field(min_length=1, max_length=1000)
     failures: int = Field(default=0, ge=0, le=10)
+    seconds: float = Field(default=0, ge=0, le=30)
 
 
 def create_app() -> FastAPI:
@@ -171,7 +172,7 @@ def _add_jobs(app: FastAPI, settings: Settings, redis_client: redis.Redis | None
         session.add(Job(id=job_id, tenant_id=caller.tenant_id, payload=job.model_dump(), trace_id=trace))
         # Before the queue: a worker may take the job at once and must find it.
         session.commit()
-        jobs.enqueue(queue, job_id, job.values, job.failures, settings.job_retries)
+        jobs.enqueue(queue, job_id, job.values, job.failures, settings.job_retries, job.seconds)
         return {"id": job_id, "state": "queued", "trace_id": trace}
 
     @app.get(settings.jobs_path + "/{job_id}")
