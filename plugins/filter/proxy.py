@@ -22,6 +22,10 @@ options:
     type: list
     elements: dict
     required: true
+  before:
+    description:
+      - The C(colour) that serves and the C(routes) of its release. Where the services differ, this colour keeps its own routes.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -32,8 +36,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(rules), a list of C(host), C(path) and C(service); C(backends), each with C(name), C(health),
-    C(timeout_seconds) and C(servers); and C(static), the services of which a file that one colour lacks is looked for in the other.
+  description: C(routes) of each colour; C(rules), a list of C(host), C(path), C(service) and, where the colours differ, C(colour);
+    C(backends), each with C(name), C(health), C(timeout_seconds) and C(servers); and C(static), the services of which a file that one
+    colour lacks is looked for in the other, with the colours that have them.
   type: dict
 """
 
@@ -45,9 +50,11 @@ from ansible_collections.lastro.platform.plugins.module_utils._errors import Pla
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import model
 
 
-def proxy(routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def proxy(
+    routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, Any]], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     try:
-        return model(routes, app_hosts)
+        return model(routes, app_hosts, before)
     except PlatformError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -215,27 +215,29 @@ class Admin:
             ) from error
 
 
-def model(routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Routes and hosts → the rules in the order they are tried, and the backends, for the configuration's template."""
-    services: dict[str, Mapping[str, Any]] = {}
-    rules: list[dict[str, Any]] = []
-    for route in routes:
-        first = services.setdefault(route["service"], route)
-        for key in ("ports", "health", "timeout_seconds"):
-            if first.get(key) != route.get(key):
-                raise PlatformError(
-                    f"Two routes of the service {route['service']} differ in {key}",
-                    "A service has one set of ports, one health path and one timeout: give the same in all its routes.",
-                )
-        _words(route)
-        path = "/" + str(route.get("path") or "/").strip("/")
-        rules += [{"service": route["service"], "host": host, "path": path} for host in route.get("hosts") or [""]]
-    double = sorted({f"{r['host'] or '*'}{r['path']}" for r in rules if sum(_same(r, other) for other in rules) > 1})
-    if double:
-        raise PlatformError(f"Several services have the route {', '.join(double)}", "Give each its own host or path.")
+def model(
+    routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, Any]], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Routes and hosts → the rules in the order they are tried, and the backends, for the configuration's template.
+
+    `before` is the `colour` that serves and the `routes` of its release. Where a release brings, drops or renames services, each colour
+    has its own routes until the next deploy, so users of the release that serves find all of it while the new one starts.
+    """
+    of = {colour: list(routes) for colour in COLOURS}
+    if before and _services(before["routes"]).keys() != _services(routes).keys():
+        of[before["colour"]] = list(before["routes"])
+    rules = {colour: _rules(of[colour]) for colour in COLOURS}
+    one, other = rules.values()
+    services = {colour: _services(of[colour]) for colour in COLOURS}
+    names = list(dict.fromkeys(name for colour in COLOURS for name in services[colour]))
     return {
-        "rules": sorted(rules, key=_precedence),
-        "static": [service for service, route in services.items() if route.get("static")],
+        "routes": of,
+        "rules": one if one == other else [{**rule, "colour": colour} for colour in COLOURS for rule in rules[colour]],
+        "static": {
+            name: colours
+            for name in names
+            if (colours := [colour for colour in COLOURS if services[colour].get(name, {}).get("static")])
+        },
         "backends": [
             {
                 "name": f"{service}_{colour}",
@@ -250,10 +252,39 @@ def model(routes: Sequence[Mapping[str, Any]], app_hosts: Sequence[Mapping[str, 
                     for slot, port in enumerate(route["ports"][colour])
                 ],
             }
-            for service, route in services.items()
+            for service in names
             for colour in COLOURS
+            if (route := services[colour].get(service))
         ],
     }
+
+
+def _services(routes: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The first route of each."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for route in routes:
+        found.setdefault(route["service"], route)
+    return found
+
+
+def _rules(routes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    services = _services(routes)
+    rules: list[dict[str, Any]] = []
+    for route in routes:
+        first = services[route["service"]]
+        for key in ("ports", "health", "timeout_seconds"):
+            if first.get(key) != route.get(key):
+                raise PlatformError(
+                    f"Two routes of the service {route['service']} differ in {key}",
+                    "A service has one set of ports, one health path and one timeout: give the same in all its routes.",
+                )
+        _words(route)
+        path = "/" + str(route.get("path") or "/").strip("/")
+        rules += [{"service": route["service"], "host": host, "path": path} for host in route.get("hosts") or [""]]
+    double = sorted({f"{r['host'] or '*'}{r['path']}" for r in rules if sum(_same(r, other) for other in rules) > 1})
+    if double:
+        raise PlatformError(f"Several services have the route {', '.join(double)}", "Give each its own host or path.")
+    return sorted(rules, key=_precedence)
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

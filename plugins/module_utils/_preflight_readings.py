@@ -24,6 +24,7 @@ from ansible_collections.lastro.platform.plugins.module_utils import _preflight
 from ansible_collections.lastro.platform.plugins.module_utils._docker_root import configured_root
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._preflight import Listener
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import parse_map
 
 CONNECT_SECONDS = 3.0
 
@@ -62,6 +63,7 @@ def take(
         "init": _init(),
         "docker": docker,
         "fence": _fence(state_directory),
+        "proxy": _proxy(os.path.join(state_directory, "proxy")),
         "listeners": _listeners({int(port["port"]) for port in ports}, containers),
         "unreachable": _unreachable(reachable),
     }
@@ -73,6 +75,15 @@ def _fence(state_directory: str) -> int:
         return int(json.loads(_text(os.path.join(state_directory, "lease.json")))["number"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def _proxy(directory: str) -> dict[str, Any]:
+    """The colour that the proxy of this host serves, and the routes of its release; empty where there is none."""
+    try:
+        colour = parse_map(_text(os.path.join(directory, "maps/colour.map"))) or ""
+        return {"colour": colour, "routes": json.loads(_text(os.path.join(directory, "config/routes.json")))[colour]}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def platform_of(state_directory: str) -> str:

@@ -137,6 +137,7 @@ ansible_facts:
         disk_free_bytes: {"/var/lib/docker": 21474836480, "/var/lib/lastro/demo": 21474836480}
         init: systemd
         fence: 41
+        proxy: {colour: blue, routes: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18256]}}]}
         docker:
           installed: true
           running: true
@@ -172,7 +173,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 
 SYSTEM = ("distribution", "version", "codename", "architecture", "python", "python_version", "init")
-FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker", "fence")
+FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker", "fence", "proxy")
 
 PORT = {
     "port": {"type": "list", "elements": "int", "required": True},

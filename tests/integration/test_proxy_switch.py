@@ -19,6 +19,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._proxy import Prox
 from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import parse_map
 
 from tests.integration.proxy_stand import Slot, Stand, wait_for
+from tests.load import Load
 from tests.support import REPOSITORY, run_module
 
 MAP = "/haproxy/maps/colour.map"
@@ -292,6 +293,33 @@ def test_the_colour_that_serves_keeps_its_servers(proxy: Stand) -> None:
     assert proxy.role("--check", proxy_routes=moved, proxy_allow_outage=True).returncode == 0
     more = [{**proxy.variables["proxy_routes"][0], "ports": {**proxy.ports, "green": [1, 2]}}]
     assert proxy.role("--check", proxy_routes=more).returncode == 0
+
+
+def test_a_service_that_is_renamed_is_served_through_the_release(proxy: Stand) -> None:
+    """Whoever asks for what the release that serves has, gets it until the switch; then what the new one has."""
+    assert proxy.switch("blue", slots={"green": {"web": 0}})["active"]["after"] == "blue"
+    (route,) = proxy.variables["proxy_routes"]
+    renamed = {**route, "service": "front"}
+    refused = proxy.role(proxy_routes=[renamed])
+    assert "leaves blue, which serves, without the servers it has" in " ".join(refused.stdout.split())
+    stored = json.loads((proxy.directory / "config/routes.json").read_text())
+    known = {"platform_host": {"proxy": {"colour": "blue", "routes": stored["blue"]}}}
+    try:
+        with Load(f"http://127.0.0.1:{proxy.http}/", 50, host="web.example") as load:
+            done = proxy.role(proxy_routes=[renamed], **known)
+            assert done.returncode == 0, done.stdout
+            assert set(proxy.switch()["servers"]) == {"web_blue", "front_green"}
+            assert proxy.get()[1].startswith("blue")
+            proxy.switch("green", slots={"green": {"front": 2}, "blue": {"web": 0}})
+            assert proxy.get()[1].startswith("green")
+        assert load.summary()["failed"] == 0, load.summary()
+        # The next deploy lets go of the old name.
+        after = {"platform_host": {"proxy": {"colour": "green", "routes": [renamed]}}}
+        assert proxy.role(proxy_routes=[renamed], **after).returncode == 0
+        assert set(proxy.switch()["servers"]) == {"front_blue", "front_green"}
+    finally:
+        assert proxy.role(proxy_allow_outage=True).returncode == 0
+        proxy.switch("blue", slots={"blue": {"web": 2}})
 
 
 def test_a_host_that_joins_is_sent_nothing_before_it_is_ready(proxy: Stand) -> None:

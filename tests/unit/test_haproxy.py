@@ -270,3 +270,24 @@ def test_newcomers_are_those_that_join_others() -> None:
     )
     assert haproxy.newcomers(there, config) == {("web_blue", "b-0:1")}
     assert haproxy.newcomers(there, "") == set()
+
+
+def test_model_where_services_differ_gives_each_colour_its_own() -> None:
+    def route(service: str, path: str, first: int, **more: Any) -> dict[str, Any]:
+        return {"service": service, "path": path, "ports": {"blue": [first], "green": [first + 9]}, **more}
+
+    old = [route("web", "/", 1), route("files", "/f", 2, static=True)]
+    new = [route("front", "/", 3), route("files", "/f", 2, static=True)]
+    found = haproxy.model(new, [{"name": "a", "address": "h"}], {"colour": "green", "routes": old})
+    assert [(r["colour"], r["service"], r["path"]) for r in found["rules"]] == [
+        ("blue", "files", "/f"),
+        ("blue", "front", "/"),
+        ("green", "files", "/f"),
+        ("green", "web", "/"),
+    ]
+    assert {b["name"] for b in found["backends"]} == {"front_blue", "web_green", "files_blue", "files_green"}
+    assert (found["static"], found["routes"]) == ({"files": ["blue", "green"]}, {"blue": new, "green": old})
+    # Where only the routes of the same services change, the release that serves has them at once.
+    same = haproxy.model([route("web", "/x", 1)], [], {"colour": "green", "routes": [route("web", "/", 1)]})
+    assert same["rules"] == [{"service": "web", "host": "", "path": "/x"}]
+    assert haproxy.model(new, [], {}) == haproxy.model(new, [])
