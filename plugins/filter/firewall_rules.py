@@ -14,8 +14,8 @@ description:
 options:
   _input:
     description:
-      - The services, each with C(group) (who offers it), C(port) (a number or a range), C(from) (names of the groups that may
-        use it; everybody when left out), C(protocol) and C(comment).
+      - The services, each with C(group) (who offers it), C(port) (a number or a range, none for VRRP), C(from) (names of the groups
+        that may use it; everybody when left out), C(protocol) and C(comment).
     type: list
     elements: dict
     required: true
@@ -76,8 +76,9 @@ def firewall_rules(
             hosts = sorted({host for group in clients for host in groups.get(group, ())})
             sources = [_address(host, addresses) for host in hosts]
         if sources:
-            rule = {"port": str(service["port"]), "protocol": service.get("protocol") or "tcp", "from": sources}
-            rules.append({**rule, "comment": service.get("comment") or ""})
+            ports = {} if service.get("port") is None else {"port": str(service["port"])}
+            rule = {"protocol": service.get("protocol") or "tcp", "from": sources}
+            rules.append({**ports, **rule, "comment": service.get("comment") or ""})
     return rules
 
 

@@ -19,7 +19,8 @@ TABLE = "inet lastro"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 # What the Engine calls its bridges: the first one, Swarm's, and br-<start of the network's ID>.
 CONTAINER_INTERFACES = ("docker0", "docker_gwbridge", "br-*")
-PROTOCOLS = ("tcp", "udp")
+# By the words nftables has for them; VRRP, by which two hosts agree on an address, has a number alone, and no ports.
+PROTOCOLS = {"tcp": "tcp", "udp": "udp", "vrrp": "112"}
 
 _PLATFORM = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -81,7 +82,7 @@ table {table} {{
 
 @dataclass(frozen=True)
 class Rule:
-    """Ports, and the addresses that may reach them."""
+    """Ports (0 for a protocol without), and the addresses that may reach them."""
 
     first: int
     last: int
@@ -154,22 +155,32 @@ def part_from_text(platform: str, text: str, path: str) -> Part:
 
 
 def _rule(entry: Mapping[str, Any]) -> Rule:
-    found = _PORTS.fullmatch(str(entry["port"]).strip())
-    if not found:
-        raise PlatformError(f"The port {entry['port']!r} is malformed", 'Give a number, or a range as "18000-18511".')
-    first = _port("rules", found[1])
-    last = _port("rules", found[2] or found[1])
-    if first > last:
-        raise PlatformError(f"The range of ports {entry['port']} ends before it begins", "Turn it round.")
-    if entry["protocol"] not in PROTOCOLS:
-        raise PlatformError(f"Port {entry['port']}: unknown protocol {entry['protocol']!r}", "Use tcp or udp.")
+    given, protocol = entry.get("port"), entry["protocol"]
+    port = "" if given is None else str(given).strip()
+    where = f"port {port}" if port else str(protocol)
+    if protocol not in PROTOCOLS:
+        raise PlatformError(f"Port {port}: unknown protocol {protocol!r}", "Use tcp, udp or vrrp.")
+    if protocol == "vrrp" and port:
+        raise PlatformError(f"Port {port}: vrrp has no ports", "Leave the port out.")
+    first, last = (0, 0) if protocol == "vrrp" else _range(port)
     comment = entry.get("comment") or ""
     if not _COMMENT.fullmatch(comment) or len(comment.encode()) > 80:
         raise PlatformError(
-            f"The comment of port {entry['port']} cannot be kept by the kernel",
+            f"The comment of {where} cannot be kept by the kernel",
             "Use one line of at most 80 bytes without quotation marks and backslashes.",
         )
-    return Rule(first, last, entry["protocol"], _networks(f"port {entry['port']}", entry["from"]), comment)
+    return Rule(first, last, protocol, _networks(where, entry["from"]), comment)
+
+
+def _range(text: str) -> tuple[int, int]:
+    found = _PORTS.fullmatch(text)
+    if not found:
+        raise PlatformError(f"The port {text!r} is malformed", 'Give a number, or a range as "18000-18511".')
+    first = _port("rules", found[1])
+    last = _port("rules", found[2] or found[1])
+    if first > last:
+        raise PlatformError(f"The range of ports {text} ends before it begins", "Turn it round.")
+    return first, last
 
 
 def _port(where: str, value: int | str) -> int:
@@ -214,8 +225,8 @@ def _block(lines: Iterator[str]) -> str:
 def _rule_lines(platform: str, rule: Rule) -> Iterator[str]:
     comment = f"{platform}: {rule.comment}" if rule.comment else platform
     for source in _source_matches(rule.sources):
-        match = f"meta l4proto {rule.protocol} ct original proto-dst {_ports(rule)}"
-        yield f'{match}{source} accept comment "{comment}"'
+        ports = f" ct original proto-dst {_ports(rule)}" if rule.last else ""
+        yield f'meta l4proto {PROTOCOLS[rule.protocol]}{ports}{source} accept comment "{comment}"'
 
 
 def _ssh_lines(part: Part) -> Iterator[str]:
@@ -241,6 +252,8 @@ def _source_matches(sources: Sequence[str]) -> Iterator[str]:
 
 
 def _ports(rule: Rule) -> str:
+    if not rule.last:
+        return ""
     return str(rule.first) if rule.first == rule.last else f"{rule.first}-{rule.last}"
 
 

@@ -48,13 +48,12 @@ options:
     default: []
     suboptions:
       port:
-        description: A port, or a range such as V(18000-18511).
+        description: A port, or a range such as V(18000-18511). Not given with V(vrrp).
         type: str
-        required: true
       protocol:
         description: The protocol.
         type: str
-        choices: [tcp, udp]
+        choices: [tcp, udp, vrrp]
         default: tcp
       from:
         description: Addresses and networks that may use it. An empty list is nobody.
@@ -266,7 +265,7 @@ def _entry(directory: StackDirectory, path: str, mode: int, text: str) -> Entry:
 def main() -> None:
     addresses = {"type": "list", "elements": "str", "default": list(decide.EVERYWHERE)}
     rule = {
-        "port": {"type": "str", "required": True},
+        "port": {"type": "str"},
         "protocol": {"choices": list(decide.PROTOCOLS), "default": "tcp"},
         "from": addresses,
         "comment": {"type": "str", "default": ""},

@@ -29,6 +29,7 @@ DROP_IN = "/etc/systemd/system/nftables.service.d/lastro-firewall.conf"
 LIST = "nft list table inet lastro"
 WEB = {"port": "443", "comment": "HTTPS"}
 REDIS = {"port": "6379", "from": ["10.0.0.21", "10.0.0.22", "fd00::/64"], "comment": "Redis"}
+VRRP = {"protocol": "vrrp", "from": ["10.0.0.21"]}
 RANGE = {"port": "18000-18511", "protocol": "udp", "from": ["10.0.0.0/24"]}
 
 
@@ -120,9 +121,9 @@ def test_a_host_without_nftables(nested: Host) -> None:
 
 
 def test_from_nothing_to_nothing_to_do(bare: Host) -> None:
-    planned = good(keep(bare, WEB, REDIS, RANGE, check=True))
+    planned = good(keep(bare, WEB, REDIS, RANGE, VRRP, check=True))
     assert live(bare) == ""
-    first = good(keep(bare, WEB, REDIS, RANGE))
+    first = good(keep(bare, WEB, REDIS, RANGE, VRRP))
     assert first["changes"] == planned["changes"]
     assert first["diff"] == planned["diff"]
     assert first["diff"][0]["after"] == read(bare, TABLE)
@@ -131,12 +132,13 @@ def test_from_nothing_to_nothing_to_do(bare: Host) -> None:
         "{ 10.0.0.21, 10.0.0.22 }",
         "ip6 saddr fd00::/64",
         "udp ct original proto-dst 18000-18511",
+        "ip saddr 10.0.0.21 accept",
     ):
         assert words in live(bare)
     assert bare.run("systemctl", "is-enabled", UNIT).stdout.strip() == "enabled"
     assert bare.run("systemctl", "is-active", UNIT).stdout.strip() == "active"
     for check in (True, False):
-        assert not good(keep(bare, WEB, REDIS, RANGE, check=check))["changed"]
+        assert not good(keep(bare, WEB, REDIS, RANGE, VRRP, check=check))["changed"]
 
 
 def test_another_rule_replaces_the_table_at_once(bare: Host) -> None:

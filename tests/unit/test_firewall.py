@@ -31,7 +31,7 @@ from tests.support import REPOSITORY
 OPERATOR = Session("10.0.0.9", "10.0.0.11", 22)
 
 
-def rule(port: str | int, *sources: str, protocol: str = "tcp", comment: str = "") -> dict[str, Any]:
+def rule(port: str | int | None, *sources: str, protocol: str = "tcp", comment: str = "") -> dict[str, Any]:
     return {"port": port, "protocol": protocol, "from": list(sources), "comment": comment}
 
 
@@ -51,6 +51,7 @@ def chain(text: str, name: str) -> list[str]:
     [
         (rule(443, *EVERYWHERE), ["tcp ct original proto-dst 443 accept"]),
         (rule("443", *EVERYWHERE, protocol="udp"), ["udp ct original proto-dst 443 accept"]),
+        (rule(None, "10.0.0.3", protocol="vrrp"), ["112 ip saddr 10.0.0.3 accept"]),
         (rule("18000-18511", "10.0.0.3"), ["tcp ct original proto-dst 18000-18511 ip saddr 10.0.0.3 accept"]),
         (rule(80, "10.0.0.3", "10.0.0.9"), ["tcp ct original proto-dst 80 ip saddr { 10.0.0.3, 10.0.0.9 } accept"]),
         # nftables refuses a set whose elements overlap.
@@ -113,7 +114,8 @@ def test_both_hooks_end_in_a_drop_and_only_the_own_table_is_replaced() -> None:
 
 
 def test_a_part_is_read_as_it_was_kept() -> None:
-    kept = part(rule("18000-18511", "10.0.0.3", "fd00::/8", comment="application"), rule(53, protocol="udp"))
+    application = rule("18000-18511", "10.0.0.3", "fd00::/8", comment="application")
+    kept = part(application, rule(53, protocol="udp"), rule(None, "10.0.0.3", protocol="vrrp"))
     assert part_from_text("shop", part_text(kept), "kept") == kept
 
 
@@ -132,6 +134,9 @@ def test_a_damaged_part_names_its_file_and_the_cure(text: str) -> None:
         ("rules: there is no port 70000", [rule("1-70000")], {}),
         ("ports 20-10 ends before it begins", [rule("20-10")], {}),
         ("Port 53: unknown protocol 'icmp'", [rule(53, protocol="icmp")], {}),
+        ("Port 53: vrrp has no ports", [rule(53, protocol="vrrp")], {}),
+        ("The port '' is malformed", [rule(None)], {}),
+        ("vrrp: 'app1' is no address", [rule(None, "app1", protocol="vrrp")], {}),
         ("port 80: '10.0.0.1/24' is no address and no network", [rule(80, "10.0.0.1/24")], {}),
         ("port 80: 'app1' is no address", [rule(80, "app1")], {}),
         ("comment of port 80 cannot be kept", [rule(80, comment='say "hello"')], {}),
@@ -222,22 +227,27 @@ GROUPS = {
 ADDRESSES = {"app1": "10.0.0.11", "app2": "10.0.0.12", "proxy1": "10.0.0.13", "postgres1": "10.0.0.14", "control1": "10.0.0.16"}  # fmt: skip
 
 
-def rules_of(*group_names: str, addresses: dict[str, str] = ADDRESSES) -> dict[str, list[str]]:
+def rules_of(*group_names: str, addresses: dict[str, str] = ADDRESSES, virtual: bool = False) -> dict[str, list[str]]:
     """Port → sources for a host in these groups, by the services of the role's own defaults."""
     text = (REPOSITORY / "roles/firewall/defaults/main.yml").read_text()
     services = yaml.safe_load(text)["firewall_services"]
     ports = {"postgres_port": 5432, "postgres_pgbackrest_port": 8432, "redis_port": 6379, "registry_port": 5000}
     ports |= {"proxy_http_port": 80, "proxy_https_port": 443, "proxy_metrics_port": 8404}
     for service in services:
+        if service.get("protocol") == "vrrp":
+            service["from"] = ["proxy"] if virtual else []
+            continue
         name = str(service["port"]).strip("{} ").partition(" ")[0]
         service["port"] = ports.get(name, "18000-18511")
-    return {rule["port"]: rule["from"] for rule in firewall_rules(services, group_names, GROUPS, addresses)}
+    found = firewall_rules(services, group_names, GROUPS, addresses)
+    return {rule.get("port", rule["protocol"]): rule["from"] for rule in found}
 
 
 def test_each_service_is_open_to_those_who_need_it() -> None:
     app, control = ["10.0.0.11", "10.0.0.12"], "10.0.0.16"
     assert rules_of("postgres") == {"5432": [*app, control]}
     assert rules_of("proxy") == {"80": list(EVERYWHERE), "443": list(EVERYWHERE), "8404": [control]}
+    assert rules_of("proxy", virtual=True)["vrrp"] == ["10.0.0.13"]
     assert rules_of("app") == {"18000-18511": [control, "10.0.0.13"]}
     (everybody_of_the_inventory,) = rules_of("control", "monitoring", "registry").values()
     assert sorted(everybody_of_the_inventory) == sorted(ADDRESSES.values())
