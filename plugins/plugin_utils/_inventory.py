@@ -47,6 +47,10 @@ class Inventory:
     # Percentages of the clients that get a release before all do.
     canary_steps: Sequence[Any] = ()
     watch_seconds: Any = 0
+    # The address that the hosts of the proxy share; empty for none.
+    virtual_address: str = ""
+    virtual_router_id: Any = 51
+    bind_address: str = "*"
 
 
 def problems(inventory: Inventory) -> list[str]:
@@ -60,6 +64,7 @@ def problems(inventory: Inventory) -> list[str]:
         *_databases(inventory),
         *_redis_servers(inventory),
         *_canary(inventory),
+        *_virtual_address(inventory),
     ]
 
 
@@ -120,6 +125,42 @@ def _canary(inventory: Inventory) -> Iterator[str]:
         yield (
             f"proxy_canary_steps is {list(inventory.canary_steps)}, and nobody watches them: proxy_watch_seconds is {inventory.watch_seconds}. "
             "Say how long each step is watched, as 60, or leave the steps out."
+        )
+
+
+def _virtual_address(inventory: Inventory) -> Iterator[str]:
+    address, proxies = inventory.virtual_address, sorted(inventory.groups.get("proxy", ()))
+    if not address:
+        return
+    if not _is_interface(address):
+        yield (
+            f"proxy_virtual_address {address!r} is not an IPv4 address with its prefix. "
+            "Give it as 203.0.113.10/24: the address, and the network it is in."
+        )
+    elif address.partition("/")[0] == inventory.private_address:
+        yield (
+            f"proxy_virtual_address {address} is this host's own platform_private_address. "
+            "Take an address that no host has: it goes from one to another."
+        )
+    if ":" in inventory.private_address:
+        yield (
+            f"platform_private_address {inventory.private_address} is IPv6, and the hosts of the proxy tell each other over IPv4 "
+            "who holds proxy_virtual_address. Give them IPv4 addresses in the private network."
+        )
+    if len(proxies) < 2:
+        yield (
+            f"proxy_virtual_address is set, and {proxies[0] if proxies else 'nobody'} is alone in the group proxy: "
+            "there is no other host to take the address over. Add one, or leave proxy_virtual_address out."
+        )
+    if not (str(inventory.virtual_router_id).isdecimal() and 1 <= int(inventory.virtual_router_id) <= 255):
+        yield (
+            f"proxy_virtual_router_id is {inventory.virtual_router_id!r}. "
+            "Give a number from 1 to 255 that nothing else in the network uses for VRRP."
+        )
+    if inventory.bind_address != "*":
+        yield (
+            f"proxy_bind_address is {inventory.bind_address}, and proxy_virtual_address has to be served wherever it is: HAProxy cannot "
+            'open an address that its host does not hold yet. Leave proxy_bind_address at "*".'
         )
 
 
@@ -252,6 +293,16 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return ipaddress.ip_network(text)
     except ValueError:
         return None
+
+
+def _is_interface(text: str) -> bool:
+    try:
+        interface = ipaddress.IPv4Interface(text)
+    except ValueError:
+        return False
+    # The first and the last address of a network are nobody's, but where it has no others.
+    ends = (interface.network.network_address, interface.network.broadcast_address)
+    return "/" in text and (interface.network.prefixlen > 30 or interface.ip not in ends)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

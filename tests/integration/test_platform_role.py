@@ -15,6 +15,7 @@ import docker
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._proxy import render_map
 
+from tests.fleet import failures
 from tests.integration.playbook import play
 from tests.integration.registry_support import PASSWORD, closed_port
 from tests.support import random_name
@@ -150,3 +151,22 @@ def test_what_is_not_well_before_is_said_and_stops_nothing(tmp_path: Path, varia
     said = " ".join(done.stdout.split())
     assert "Not well before this run, which goes on, as it may be the cure: FAIL false" in said, said
     assert "FAIL true" not in said
+
+
+def test_an_address_that_nobody_could_take_over_is_refused(tmp_path: Path, variables: dict[str, Any]) -> None:
+    look = [{"hosts": "all", "gather_facts": False, "roles": ["lastro.platform.platform"]}]
+    wrong = {
+        "proxy_virtual_address": "203.0.113.10/24",
+        "proxy_virtual_router_id": 0,
+        "proxy_bind_address": "203.0.113.9",
+    }
+    groups = {"proxy": {"hosts": {"mine": {}}}, "monitoring": {"hosts": {"other": {}}}}
+    done = play(tmp_path, look, groups, {}, {**variables, "app_release": "1", "platform_needs": [], **wrong}, "--check")
+    said = failures(done.stdout)
+    assert set(said) == {"mine"}, done.stdout
+    for problem in (
+        "mine is alone in the group proxy",
+        "proxy_virtual_router_id is 0",
+        "proxy_bind_address is 203.0.113.9",
+    ):
+        assert problem in said["mine"]

@@ -36,6 +36,8 @@ GOOD = Inventory(
 )
 DEV = replace(GOOD, environment="dev", release="", secrets=None, private_address="172.30.77.1")
 
+TWO_PROXIES: dict[str, Any] = {"virtual_address": "203.0.113.10/24", "groups": {**GOOD.groups, "proxy": ["lb1", "lb2"]}}
+
 
 def environments(**worker: str) -> dict[str, Any]:
     return {"service_environments": {**GOOD.service_environments, "worker": worker}}
@@ -49,6 +51,9 @@ def environments(**worker: str) -> dict[str, Any]:
         replace(GOOD, release="", release_needed=False),
         replace(GOOD, environment="stage", ansible_version="2.21.0.dev0"),
         replace(GOOD, canary_steps=[1, "5", 99], watch_seconds="60"),
+        replace(GOOD, **TWO_PROXIES),
+        replace(GOOD, **TWO_PROXIES | {"virtual_address": "203.0.113.10/32", "virtual_router_id": "255"}),
+        replace(GOOD, bind_address="203.0.113.9", virtual_router_id=0),
         replace(GOOD, known_names=["db"], service_environments={"web": {"DATABASE_URL": "postgresql://app@db/shop"}}),
     ],
 )
@@ -76,6 +81,49 @@ def test_a_good_inventory_has_no_problem(inventory: Inventory) -> None:
             {"canary_steps": [5], "watch_seconds": 0},
             "proxy_canary_steps is [5], and nobody watches them: proxy_watch_seconds is 0. "
             "Say how long each step is watched, as 60, or leave the steps out.",
+        ),
+        *[
+            (
+                {**TWO_PROXIES, "virtual_address": address},
+                f"proxy_virtual_address {address!r} is not an IPv4 address with its prefix. "
+                "Give it as 203.0.113.10/24: the address, and the network it is in.",
+            )
+            for address in (
+                "203.0.113.10",
+                "shop.example/24",
+                "203.0.113.0/24",
+                "203.0.113.255/24",
+                "203.0.113.10/33",
+                "2001:db8::10/64",
+            )
+        ],
+        (
+            {**TWO_PROXIES, "virtual_address": "10.0.0.5/24"},
+            "proxy_virtual_address 10.0.0.5/24 is this host's own platform_private_address. "
+            "Take an address that no host has: it goes from one to another.",
+        ),
+        (
+            {**TWO_PROXIES, "private_address": "fd00::5"},
+            "platform_private_address fd00::5 is IPv6, and the hosts of the proxy tell each other over IPv4 "
+            "who holds proxy_virtual_address. Give them IPv4 addresses in the private network.",
+        ),
+        (
+            {"virtual_address": "203.0.113.10/24"},
+            "proxy_virtual_address is set, and lb1 is alone in the group proxy: "
+            "there is no other host to take the address over. Add one, or leave proxy_virtual_address out.",
+        ),
+        *[
+            (
+                {**TWO_PROXIES, "virtual_router_id": number},
+                f"proxy_virtual_router_id is {number!r}. "
+                "Give a number from 1 to 255 that nothing else in the network uses for VRRP.",
+            )
+            for number in (0, 256, "-1", "x", "")
+        ],
+        (
+            {**TWO_PROXIES, "bind_address": "203.0.113.10"},
+            "proxy_bind_address is 203.0.113.10, and proxy_virtual_address has to be served wherever it is: HAProxy cannot "
+            'open an address that its host does not hold yet. Leave proxy_bind_address at "*".',
         ),
         *[
             (
