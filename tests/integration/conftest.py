@@ -24,6 +24,7 @@ LONG = (
         "reference_app",
         "app_migrations",
         "lab",
+        "virtual_address",
         "proxy_switch",
         "images_registry",
     ),
