@@ -302,7 +302,7 @@ def _is_interface(text: str) -> bool:
         return False
     # The first and the last address of a network are nobody's, but where it has no others.
     ends = (interface.network.network_address, interface.network.broadcast_address)
-    return "/" in text and (interface.network.prefixlen > 30 or interface.ip not in ends)
+    return text == interface.with_prefixlen and (interface.network.prefixlen > 30 or interface.ip not in ends)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

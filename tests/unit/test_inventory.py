@@ -94,6 +94,7 @@ def test_a_good_inventory_has_no_problem(inventory: Inventory) -> None:
                 "203.0.113.0/24",
                 "203.0.113.255/24",
                 "203.0.113.10/33",
+                "203.0.113.10/255.255.255.0",
                 "2001:db8::10/64",
             )
         ],
