@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import statistics
 import threading
 import time
@@ -25,7 +27,13 @@ pytest_plugins = ["tests.lab.fixtures"]
 
 HOSTS = "all: {children: {proxy: {hosts: {edge1: {}, edge2: {}}}}}\n"
 ROLES = ["lastro.platform.firewall", "lastro.platform.proxy"]
-PLATFORM = {"platform_name": "shop", "platform_environment": "prod", "platform_state_dir": "/var/lib/lastro/shop"}
+CONNECTIONS = 40
+PLATFORM = {
+    "platform_name": "shop",
+    "platform_environment": "prod",
+    "platform_state_dir": "/var/lib/lastro/shop",
+    "proxy_connections_max": CONNECTIONS,
+}
 HAPROXY, KEEPALIVED = "shop-proxy-haproxy-1", "shop-proxy-keepalived-1"
 # An advert a second; whoever hears none for three of them takes over.
 SILENCE_SECONDS = 3
@@ -156,6 +164,18 @@ def test_where_haproxy_dies_the_other_host_answers_and_keeps_the_address(proxies
     assert statistics.median(seconds) < SILENCE_SECONDS
     time.sleep(SILENCE_SECONDS + 1)
     assert (proxies.holders(), len(visitor.outages), visitor.waits) == ([other], 3, False)
+
+
+def test_a_haproxy_that_has_all_the_connections_it_takes_keeps_the_address(proxies: Proxies) -> None:
+    """Else the address would go round, and with it those who ask too much."""
+    before, failed = proxies.holder(), [proxies.said(host, "Script(haproxy) failed") for host in proxies.lab.hosts]
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS + 5):
+            stack.enter_context(socket.create_connection((proxies.address, 8080), timeout=5))
+        assert not proxies.answers()
+        time.sleep(SILENCE_SECONDS + 1)
+    assert [proxies.said(host, "Script(haproxy) failed") for host in proxies.lab.hosts] == failed
+    assert proxies.holder() == before
 
 
 def test_a_keepalived_that_crashes_leaves_no_address_behind(proxies: Proxies) -> None:
