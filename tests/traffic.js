@@ -16,8 +16,10 @@ const rates = JSON.parse(__ENV.RATES);
 const scale = Number(__ENV.SCALE);
 const headers = __ENV.HOST ? { Host: __ENV.HOST } : {};
 const kinds = Object.keys(rates);
-// How long one takes when all is well, in seconds; a scenario has enough users for answers that take two seconds more.
+// How long one takes when all is well, in seconds.
 const takes = { short: 0, fresh: 0, slow: 2 * scale, upload: 1, events: 5 * scale, sockets: 10 * scale };
+// So much later all answers may come before k6 has nobody left to send a request, and drops it.
+const LATER_SECONDS = 3;
 const TIMEOUT_SECONDS = 20;
 
 const begun = new Counter('begun');
@@ -26,15 +28,13 @@ const told = new Counter('told_to_reconnect');
 const took = new Trend('took');
 
 function scenario(kind) {
-  const users = Math.ceil(rates[kind] * (takes[kind] + 2)) + 2;
   return {
     executor: 'constant-arrival-rate',
     exec: kind,
     duration: `${__ENV.SECONDS}s`,
     rate: Math.round(rates[kind] * 60),
     timeUnit: '60s',
-    preAllocatedVUs: users,
-    maxVUs: 4 * users,
+    preAllocatedVUs: Math.ceil(rates[kind] * (takes[kind] + LATER_SECONDS)) + 1,
     gracefulStop: `${Math.ceil(takes[kind]) + 2 * TIMEOUT_SECONDS}s`,
   };
 }

@@ -9,9 +9,10 @@ import base64
 import hashlib
 import http.server
 import itertools
+import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -37,14 +38,15 @@ class Faulty(http.server.BaseHTTPRequestHandler):
     """Fails each kind of request in its own ways, and keeps account of it. New connections for /version are served well."""
 
     protocol_version = "HTTP/1.1"
-    numbers = itertools.count()
+    numbers: defaultdict[str, Iterator[int]]
     failed: list[str]
 
     def do_GET(self) -> None:
         kinds = {"/version": self.version, "/traffic/slow": self.slow}
         kinds |= {"/traffic/events": self.events, "/traffic/socket": self.sockets}
         # Whatever else is asked is none of the traffic.
-        kinds.get(self.path.split("?")[0], self.answer)(next(self.numbers))
+        path = self.path.split("?")[0]
+        kinds.get(path, self.answer)(next(self.numbers[path]))
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]) // 2)
@@ -101,7 +103,7 @@ class Faulty(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def faulty() -> Iterator[str]:
-    Faulty.failed = []
+    Faulty.failed, Faulty.numbers = [], defaultdict(itertools.count)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Faulty) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -109,7 +111,9 @@ def faulty() -> Iterator[str]:
 
 
 def test_every_failure_is_counted(faulty: str) -> None:
-    with Traffic([faulty], 30, 4, scale=0.1, shares=EVENLY) as traffic:
+    # More of those that fail in several ways: the first twenty failures are to show all of them.
+    shares = {"short": 0.1, "fresh": 0.1, "slow": 0.05, "upload": 0.05, "events": 0.3, "sockets": 0.4}
+    with Traffic([faulty], 30, 4, scale=0.1, shares=shares) as traffic:
         summary = traffic.join()
     failed = {kind: figures["failed"] for kind, figures in summary["kinds"].items() if figures["failed"]}
     assert failed == Counter(Faulty.failed)
@@ -123,12 +127,14 @@ def test_every_failure_is_counted(faulty: str) -> None:
         assert text in texts
 
 
-def test_what_is_under_way_when_it_is_stopped_is_unfinished(faulty: str) -> None:
-    with Traffic([faulty], 10, 60, shares={"fresh": 1}) as traffic:
+def test_what_is_under_way_when_it_is_stopped_is_unfinished() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with silent, Traffic([url], 12, 60, shares={"short": 0.5, "upload": 0.5}) as traffic:
         time.sleep(2)
         summary = traffic.stop()
-    assert summary["kinds"]["fresh"]["requests"] > 5
-    assert (summary["failed"], summary["seconds"] < 10) == (0, True)
+    assert (summary["requests"], summary["failed"], summary["failures"]) == (0, 0, [])
+    assert all(figures["unfinished"] for figures in summary["kinds"].values())
 
 
 def test_a_tool_that_cannot_run_says_why() -> None:
@@ -171,7 +177,7 @@ def test_a_release_fails_nothing(stand: Stand, releases: dict[str, Container]) -
     assert not switched.get("failed"), switched
     wait_for(lambda: [stand.states()[f"web_{colour}/here-0"] for colour in slots] == ["up", "up"])
     url = f"http://127.0.0.1:{stand.http}"
-    with Traffic([url], 40, 8, host="web.example", scale=0.6, shares={**EVENLY, "upload": 0.02}) as traffic:
+    with Traffic([url], 40, 7, host="web.example", scale=0.5, shares={**EVENLY, "upload": 0.02}) as traffic:
         time.sleep(2)
         stand.reload()
         assert not stand.switch("green", slots=slots).get("failed")
