@@ -265,6 +265,19 @@ def test_connections_of_before_a_reload_follow_the_switch(proxy: Stand) -> None:
         assert answer.read().startswith(b"green"), "the old worker still has the old colour"
 
 
+def test_an_idle_connection_does_not_outlive_what_a_reload_allows_for(proxy: Stand) -> None:
+    """It stays with the old worker, which would cut the answer to a request that comes on it late."""
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.http, timeout=6)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Host": "web.example"})
+        assert connection.getresponse().read().startswith(b"blue")
+        proxy.reload()
+        began = time.monotonic()
+        assert connection.sock.recv(1) == b""
+        # A quarter of proxy_drain_seconds of the stand.
+        assert time.monotonic() - began < 4
+
+
 def test_a_broken_configuration_never_replaces_a_working_one(proxy: Stand) -> None:
     config = (proxy.directory / "config" / "haproxy.cfg").read_bytes()
     worker = proxy.pid()
