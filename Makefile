@@ -12,7 +12,7 @@ ARGUMENTS ?=
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy rollback close maintenance promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy release rollback close maintenance promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,9 @@ help: ## Show this list
 
 deploy: .venv/.complete ## Bring the platform up, or to what the files say (RELEASE=name, ENVIRONMENT=dev)
 	@$(PLAY) playbooks/deploy.yml
+
+release: .venv/.complete ## Release the application alone: hosts, Postgres and Redis stay as the last deploy left them (RELEASE=name)
+	@$(PLAY) playbooks/release.yml
 
 rollback: .venv/.complete ## Go back to the last good release, or to a kept one (RELEASE=name, ENVIRONMENT=dev)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGUMENTS) playbooks/rollback.yml
