@@ -12,7 +12,7 @@ ARGUMENTS ?=
 PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy release rollback close maintenance promote prune status logs health rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy release rollback close maintenance promote prune status logs health certificates rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ health: .venv/.complete ## Ask every service whether it is well
 
 logs: ## Follow the logs of all containers (SERVICE=web for one)
 	@scripts/logs $(SERVICE)
+
+certificates: .venv/.complete ## Order or renew the proxies' certificate where that is due (ENVIRONMENT=prod)
+	@$(PLAY) playbooks/certificates.yml
 
 rotate-keys: .venv/.complete ## Rotate the API keys that are due (ARGUMENTS="--check --diff" says which)
 	@$(PLAY) playbooks/rotate_keys.yml

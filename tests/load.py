@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -27,6 +28,8 @@ class Load:
 
     def __init__(self, url: str, rate: float, seconds: float = 600, host: str = "") -> None:
         parts = urlsplit(url)
+        # Whatever certificate: who wants to know which asks by himself.
+        self.tls = ssl._create_unverified_context() if parts.scheme == "https" else None
         self.address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.path = parts.path or "/"
         self.headers = {"Host": host} if host else {}
@@ -71,7 +74,7 @@ class Load:
             due += self.interval
             began = time.monotonic()
             try:
-                connection = connection or http.client.HTTPConnection(*self.address, timeout=10)
+                connection = connection or self._connection()
                 connection.request("GET", self.path, headers=self.headers)
                 answer = connection.getresponse()
                 body = answer.read(200).decode(errors="replace")
@@ -81,6 +84,11 @@ class Load:
             except (OSError, http.client.HTTPException) as error:
                 self._note(False, f"{type(error).__name__}: {error}", time.monotonic() - began)
                 connection = None
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.tls:
+            return http.client.HTTPSConnection(*self.address, timeout=10, context=self.tls)
+        return http.client.HTTPConnection(*self.address, timeout=10)
 
     def _note(self, good: bool, text: str, seconds: float) -> None:
         with self._lock:

@@ -140,7 +140,7 @@ def load_ca(found: Material, issued: bool, directory: str, now: datetime) -> Pai
     )
     if found.key is None:
         raise PlatformError(f"The CA's key is missing in {directory} although certificates exist", cure)
-    pair = _load(found)
+    pair = load_pair(found)
     if pair is None:
         raise PlatformError(f"The CA in {directory} is damaged: `{CA}.key` and `{CA}.crt` do not belong together", cure)
     if pair.not_after <= now:
@@ -152,7 +152,7 @@ def why_issue(found: Material, wanted: Wanted, ca: Pair, now: datetime, renew_be
     """Why a certificate has to be issued, empty when the one there will do."""
     if found.missing:
         return "it does not exist"
-    pair = _load(found)
+    pair = load_pair(found)
     if pair is None:
         return "key and certificate do not belong together"
     certificate = pair.certificate
@@ -166,7 +166,7 @@ def why_issue(found: Material, wanted: Wanted, ca: Pair, now: datetime, renew_be
     return ""
 
 
-def _load(found: Material) -> Pair | None:
+def load_pair(found: Material) -> Pair | None:
     """Key and certificate, None where one is missing or damaged or they are not of one pair."""
     if found.key is None or found.certificate is None:
         return None
@@ -214,6 +214,13 @@ def not_after(certificate: x509.Certificate) -> datetime:
     if hasattr(certificate, "not_valid_after_utc"):
         return certificate.not_valid_after_utc
     return certificate.not_valid_after.replace(tzinfo=UTC)
+
+
+def not_before(certificate: x509.Certificate) -> datetime:
+    """The beginning of a certificate, as `not_after`."""
+    if hasattr(certificate, "not_valid_before_utc"):
+        return certificate.not_valid_before_utc
+    return certificate.not_valid_before.replace(tzinfo=UTC)
 
 
 def describe_end(found: Material) -> str:
@@ -286,11 +293,11 @@ class Store:
 
     def read(self, name: str) -> Material:
         """What is there under a name."""
-        return Material(self._bytes(f"{name}.key"), self._bytes(f"{name}.crt"))
+        return Material(self.content(f"{name}.key"), self.content(f"{name}.crt"))
 
     def names(self) -> list[str]:
         """The names that have a certificate, the CA's left out."""
-        return sorted({path.stem for path in self._files()} - {CA})
+        return sorted({path.stem for path in self._files() if path.suffix != ".pem"} - {CA})
 
     def exposed(self) -> list[Path]:
         """The directory and the files in it whose mode lets others in."""
@@ -311,24 +318,31 @@ class Store:
         """Write a pair, each file by rename; a kill between the two is seen as a pair that does not match."""
         material = pair.pem()
         for suffix, content in (("key", material.key), ("crt", material.certificate)):
-            self._replace(self.path / f"{name}.{suffix}", content or b"")
+            self.replace(f"{name}.{suffix}", content or b"")
         return material
 
-    def _replace(self, path: Path, content: bytes) -> None:
-        temporary = self.path / f".{path.name}.new"  # a fixed name: what a killed run left is replaced, not kept
+    def replace(self, name: str, content: bytes) -> None:
+        """Write one file by rename."""
+        temporary = self.path / f".{name}.new"  # a fixed name: what a killed run left is replaced, not kept
         temporary.unlink(missing_ok=True)
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o400)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        temporary.rename(self.path / name)
+
+    def remove(self, *names: str) -> None:
+        """Remove files, also those that are not there."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return []
-        return sorted(path for path in self.path.iterdir() if path.suffix in (".key", ".crt"))
+        return sorted(path for path in self.path.iterdir() if path.suffix in (".key", ".crt", ".pem"))
 
-    def _bytes(self, name: str) -> bytes | None:
+    def content(self, name: str) -> bytes | None:
+        """The content of one file."""
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:

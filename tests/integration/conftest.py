@@ -26,6 +26,7 @@ LONG = (
         "lab",
         "virtual_address",
         "proxy_switch",
+        "acme",
         "images_registry",
     ),
     *(

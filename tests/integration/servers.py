@@ -1,15 +1,17 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that a gate is held against: Prometheus, RabbitMQ, SeaweedFS, a Redis with RQ. Each ends with its block."""
+"""Servers of Debian that tests need: Prometheus, RabbitMQ, SeaweedFS, a Redis with RQ, Pebble. Each ends with its block."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import http.server
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,14 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support import eventually, free_ports, random_name
+from tests.support import eventually, free_ports, random_name, run_module
 
-# Both from Debian, on what the platform's own images stand on. It stays: the next run finds it in the Engine's cache.
-IMAGE = "lt-servers:trixie"
+# From Debian, on what the platform's own images stand on. They stay: the next run finds them in the Engine's cache.
+IMAGES = {"servers": "prometheus rabbitmq-server", "pebble": "pebble"}
 DOCKERFILE = """
 FROM lastro/base:trixie
 RUN apt-get update \\
- && apt-get install -y --no-install-recommends prometheus rabbitmq-server \\
+ && apt-get install -y --no-install-recommends {packages} \\
  && apt-get clean && rm -rf /var/lib/apt/lists/*
 """
 REDIS_IMAGE = "lastro/redis:8"
@@ -41,9 +43,10 @@ def docker(*arguments: str, stdin: str = "") -> str:
 
 
 @functools.cache
-def image() -> str:
-    docker("build", "--tag", IMAGE, "-", stdin=DOCKERFILE)
-    return IMAGE
+def image(name: str = "servers") -> str:
+    tag = f"lt-{name}:trixie"
+    docker("build", "--tag", tag, "-", stdin=DOCKERFILE.format(packages=IMAGES[name]))
+    return tag
 
 
 @contextmanager
@@ -268,3 +271,49 @@ def jobs() -> Iterator[Jobs]:
         made = Jobs(name, int(docker("port", name, "6379").splitlines()[0].rsplit(":", 1)[1]))
         eventually(lambda: "PONG" in made.redis("ping"), "Redis", evidence=lambda: logs(name))
         yield made
+
+
+class Pebble:
+    """An ACME server for tests: its directory, the CA of its own address, and the root of what it signs."""
+
+    def __init__(self, name: str, port: int, management: int, ca: Path) -> None:
+        self.name, self.ca, self.management = name, ca, management
+        self.url = f"https://127.0.0.1:{port}/dir"
+
+    def root(self) -> str:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        with urllib.request.urlopen(f"https://127.0.0.1:{self.management}/roots/0", context=context) as answer:
+            return answer.read().decode()
+
+
+@contextmanager
+def pebble(directory: Path, http_port: int) -> Iterator[Pebble]:
+    """It finds every name on this machine, and asks port `http_port` for the challenges. Every twentieth nonce it refuses, as it does by itself."""
+    certificate = {"name": "pebble", "dns": ["localhost"], "ips": ["127.0.0.1"]}
+    made = run_module("tls_certificates", {"directory": str(directory / "tls"), "certificates": [certificate]})
+    assert made["changed"], made
+    port, management, dns, challenges = free_ports(4)
+    config = {
+        "listenAddress": f"127.0.0.1:{port}",
+        "managementListenAddress": f"127.0.0.1:{management}",
+        "certificate": "/lt/tls/pebble.crt",
+        "privateKey": "/lt/tls/pebble.key",
+        "httpPort": http_port,
+        "tlsPort": http_port,
+    }
+    (directory / "pebble.json").write_text(json.dumps({"pebble": config}))
+    names = f"pebble-challtestsrv -dns01 127.0.0.1:{dns} -management 127.0.0.1:{challenges} -defaultIPv4 127.0.0.1 -defaultIPv6 ''"
+    start = f"{names} -http01 '' -https01 '' -tlsalpn01 '' -doh '' & exec pebble -config /lt/pebble.json -dnsserver 127.0.0.1:{dns}"
+    with container(
+        *("--network=host", "--env=PEBBLE_VA_NOSLEEP=1", f"--volume={directory}:/lt:ro"),
+        *(image("pebble"), "sh", "-c", start),
+    ) as name:
+        server = Pebble(name, port, management, directory / "tls/ca.crt")
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
+                return bool(server.root())
+            return False
+
+        eventually(answers, "Pebble", evidence=lambda: logs(name))
+        yield server
