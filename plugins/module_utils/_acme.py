@@ -29,7 +29,7 @@ if not _tls.CRYPTOGRAPHY_ERROR:
 ACCOUNT, CERTIFICATE, NAMES = "account.key", "certificate.pem", "names"
 ORDER = "order"
 _KEY = re.compile(rb"-----BEGIN (?:EC )?PRIVATE KEY-----.+?-----END (?:EC )?PRIVATE KEY-----\n?", re.DOTALL)
-_DNS = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})+")
+_DNS = re.compile(r"((?!-)[a-z0-9-]{1,63}\.)*[a-z][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def check(url: str, contact: str, terms_agreed: bool, names: Sequence[str]) -> N
         )
     if wrong := sorted(name for name in names if not _DNS.fullmatch(name)):
         raise PlatformError(
-            f"tls_acme_names has {', '.join(wrong)}, which an ACME server can't ask on the Internet",
-            "Give full DNS names in lower case, for example shop.example.com.",
+            f"tls_acme_names has {', '.join(wrong)}, which is no DNS name",
+            "Give names in lower case, for example shop.example.com, and no addresses.",
         )
 
 

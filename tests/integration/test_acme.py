@@ -47,7 +47,9 @@ class Site:
             "tls_acme_ca": str(server.ca),
             "tls_acme_contact": "ops@shop.example",
             "tls_acme_terms_agreed": True,
-            "platform_application": {"routes": [{"hosts": [*NAMES, "*.shops.example"]}, {"service": "any"}]},
+            "platform_application": {
+                "routes": [{"hosts": [*NAMES, "*.shops.example", "localhost"]}, {"service": "any"}]
+            },
         }
 
     def play(self, playbook: Any, *arguments: str, **variables: Any) -> CompletedProcess[str]:
@@ -160,7 +162,7 @@ def test_it_is_ordered_and_shown_once_the_proxies_answer_for_the_account(site: S
     for output in (refused, deployed, done):
         assert "PRIVATE KEY" not in output.stdout + output.stderr
     serial, names = site.shown()
-    assert names == set(NAMES), "of the routes those that are no patterns"
+    assert names == set(NAMES), "of the routes those that are neither patterns nor local"
     assert site.shown(NAMES[1])[0] == serial
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in site.store.path.iterdir()}
     assert modes == dict.fromkeys(["account.key", "certificate.pem", "names"], "0o400")
@@ -271,7 +273,7 @@ def test_other_names_are_ordered_and_without_the_server_the_old_one_serves(site:
     [
         ({"terms_agreed": False}, "Nobody agreed to the terms of the ACME server https://127.0.0.1"),
         ({"names": ["shop.example", "*.shop.example"]}, "tls_acme_names has *.shop.example, and an ACME server signs"),
-        ({"names": ["intranet"]}, "tls_acme_names has intranet, which an ACME server can't ask"),
+        ({"names": ["10.0.0.1", "Shop.example"]}, "tls_acme_names has 10.0.0.1, Shop.example, which is no DNS name"),
         ({"contact": "ops"}, "tls_acme_contact is `ops`, which is no e-mail address"),
         ({"url": "http://acme.example/dir"}, "`http://acme.example/dir` is no directory of an ACME server"),
     ],
