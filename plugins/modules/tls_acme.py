@@ -122,16 +122,19 @@ from ansible_collections.lastro.platform.plugins.module_utils._tls import CRYPTO
 def run(params: dict[str, Any], check: bool, now: datetime) -> dict[str, Any]:
     """Keep it and describe it: the module's result."""
     store, url = Store(params["directory"]), params["url"]
-    account = account_before = store.content(acme.ACCOUNT)
+    account = before = store.content(acme.ACCOUNT)
+    if account is None and not check:
+        account = acme.create_account()
+    thumbprint = "" if account is None else acme.thumbprint(account, str(store.path / acme.ACCOUNT))
     there = acme.held_in(store)
     known = (store.content(acme.NAMES) or b"").decode().split()
     names = sorted(set(params["names"])) or known
     ordered = acme.ordered_in(store, url, names, now)
-    changed = bool(account is None or names != known or ordered or store.exposed())
+    changed = bool(before is None or names != known or ordered or store.exposed())
     if not check:
         store.protect()
-        if account is None:
-            store.replace(acme.ACCOUNT, account := acme.create_account())
+        if before is None and account:
+            store.replace(acme.ACCOUNT, account)
         if names != known:
             store.replace(acme.NAMES, "\n".join(names).encode())
         if ordered:
@@ -140,13 +143,13 @@ def run(params: dict[str, Any], check: bool, now: datetime) -> dict[str, Any]:
     material = acme.material(current, now)
     return {
         "changed": changed,
-        "thumbprint": acme.thumbprint(account, str(store.path / acme.ACCOUNT)) if account else "",
+        "thumbprint": thumbprint,
         "material": material,
         "why": acme.why_order(current, names, url, now, timedelta(days=params["renew_before_days"])),
         "names": names,
         "taken_up": bool(ordered),
         "not_after": material.get("not_after", ""),
-        "diff": {"before": _told(there, account_before, known, now), "after": _told(current, account, names, now)},
+        "diff": {"before": _told(there, before, known, now), "after": _told(current, account, names, now)},
     }
 
 

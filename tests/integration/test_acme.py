@@ -220,6 +220,17 @@ def test_what_was_killed_is_completed(site: Site) -> None:
     assert keep(site)["material"] == held
 
 
+def test_a_damaged_account_is_refused_and_nothing_is_written(site: Site, tmp_path: Path) -> None:
+    directory = tmp_path / "tls/acme"
+    assert keep(site, directory=str(directory), names=NAMES)["changed"]
+    for damage in (b"", b"nonsense"):
+        Store(str(directory)).replace("account.key", damage)
+        refused = keep(site, directory=str(directory), names=["other.example"])
+        assert f"The ACME account's key {directory}/account.key can't be used" in refused["msg"]
+        assert (directory / "account.key").read_bytes() == damage
+        assert (directory / "names").read_text().split() == NAMES
+
+
 def test_a_certificate_that_haproxy_does_not_take_is_not_written(site: Site) -> None:
     serial, there = site.shown()[0], (site.stand.directory / certificate.FILE).read_bytes()
     chain, key = ((site.directory / "secrets/tls" / name).read_text() for name in ("proxy.crt", "redis.key"))
