@@ -34,7 +34,7 @@ def messages() -> tuple[str, ...]:
     found = [text for path in sorted((REPOSITORY / "plugins").rglob("*.py")) for text in strings(path)]
     folders = ("tasks", "templates", "vars")
     files = [path for folder in folders for path in sorted((REPOSITORY / "roles").glob(f"*/{folder}/**/*.*"))]
-    files += sorted((REPOSITORY / "playbooks").glob("*.yml"))
+    files += sorted((REPOSITORY / "playbooks").rglob("*.yml"))
     return (*found, *(path.read_text() for path in files))
 
 
