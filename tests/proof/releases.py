@@ -9,6 +9,7 @@ tests/inventories/releases in the lab. While working: LAB names a lab started by
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -33,8 +34,8 @@ PEER_RATE, PEER_SECONDS = 160, 40
 RELEASES = ("one", "two", "three")
 # A reload in the middle of it: the answer in maintenance changes, and so does the configuration.
 RELOAD = {"proxy_maintenance_retry_seconds": 121}
-# Every certificate is due.
-RENEWAL = {"tls_renew_before_days": 366}
+# Every certificate is to be good for one address more.
+RENEWAL = {"tls_addresses": ["127.0.0.1", "192.0.2.7"]}
 
 Step = tuple[str, str, dict[str, Any]]
 STEPS: tuple[Step, ...] = (
@@ -126,18 +127,29 @@ def peer(fleet: Fleet) -> dict[str, Any]:
     subprocess.run(
         [DOCKER, "exec", "-i", host.name, "docker", "load"], stdin=save.stdout, check=True, stdout=subprocess.DEVNULL
     )
-    compose = (REPOSITORY / "examples/reference_app/compose.yaml").read_text()
-    plain = compose.replace("image: postgres:17", "image: lastro/postgres:17").replace(
-        "image: redis:8", "image: lastro/redis:8"
-    )
-    host.run("mkdir", "-p", "/srv/peer")
-    host.run(
-        "sh", "-c", "cat >/srv/peer/compose.yaml", stdin=plain.replace("127.0.0.1:${APP_PORT", "0.0.0.0:${APP_PORT")
-    )
+    folder = "/srv/peer"
+    host.run("mkdir", "-p", folder)
+    # Only what comes from a registry is replaced by images at hand, and people come from outside.
+    override = {
+        "postgres": {
+            "image": "lastro/postgres:17",
+            "environment": {"POSTGRES_PASSWORD_FILE": "/given"},
+            "volumes": ["./password:/given:ro"],
+        },
+        "redis": {"image": "lastro/redis:8"},
+        "web": {"ports": ["8000:8000"]},
+    }
+    texts = {
+        "compose.yaml": (REPOSITORY / "examples/reference_app/compose.yaml").read_text(),
+        "compose.override.yaml": json.dumps({"services": override}),
+        "password": "app",
+    }
+    for name, text in texts.items():
+        host.run("sh", "-c", f"cat >{folder}/{name} && chmod 644 {folder}/{name}", stdin=text)
 
     def up(release: str) -> None:
-        environment = f"APP_RELEASE={release} APP_TRAFFIC=on APP_PORT=8000"
-        host.run("sh", "-c", f"cd /srv/peer && {environment} docker compose up -d --wait")
+        environment = f"APP_RELEASE={release} APP_TRAFFIC=on APP_PORT=0"
+        host.run("sh", "-c", f"cd {folder} && {environment} docker compose up -d --wait")
 
     up("one")
     changes = 0
@@ -148,7 +160,7 @@ def peer(fleet: Fleet) -> dict[str, Any]:
             up(("two", "one")[changes % 2])
             changes += 1
         summary = traffic.join()
-    host.run("sh", "-c", "cd /srv/peer && docker compose down --volumes")
+    host.run("sh", "-c", f"cd {folder} && docker compose down --volumes")
     return {"holds": changes > 0 and summary["failed"] > 0, "changes": changes, "traffic": summary}
 
 
