@@ -13,11 +13,18 @@ LOG_LINES = 40
 LOG_WIDTH = 160
 
 
-def release_decision(now: Mapping[str, Any], serving: str, fleet: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def release_decision(
+    now: Mapping[str, Any],
+    serving: str,
+    fleet: Sequence[Mapping[str, Any]] = (),
+    routed: Sequence[str] | None = None,
+    before: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """What a deploy has to do on a host, from what M(lastro.platform.stack) in check mode says of the serving colour.
 
     `fleet` is the same of all hosts of the application: a colour is switched to for all of them, so it starts on all of them. Whatever
-    starts is proven before it serves, so where nothing runs of what the proxy serves, it starts as the other colour.
+    starts is proven before it serves, so where nothing runs of what the proxy serves, it starts as the other colour. `routed` are the services with a
+    route, `before` those of the release that serves: where they differ the proxy has them in the other colour alone.
     """
     why = "; ".join(f"{name}: {entry['why']}" for name, entry in sorted(_acting(now).items()))
     if not serving:
@@ -27,6 +34,11 @@ def release_decision(now: Mapping[str, Any], serving: str, fleet: Sequence[Mappi
         return _decision("release", other, "", f"nothing is left of {serving}, which the proxy serves")
     if any(_is_outdated(one) for one in fleet or [now]):
         return _decision("release", other, serving, why if _is_outdated(now) else "it is released on another host")
+    if routed is not None and before and set(routed) != set(before):
+        came, gone = (", ".join(sorted(names)) for names in (set(routed) - set(before), set(before) - set(routed)))
+        return _decision(
+            "release", other, serving, "; ".join(filter(None, [came and f"new: {came}", gone and f"gone: {gone}"]))
+        )
     if not now.get("containers"):
         return _decision("release", serving, serving, "it joins the hosts that serve")
     if why or now.get("files"):
@@ -50,12 +62,13 @@ def _decision(kind: str, colour: str, before: str, why: str) -> dict[str, Any]:
     return {"kind": kind, "colour": colour, "before": before, "why": why}
 
 
-def images_that_differ(hosts: Mapping[str, Mapping[str, str]]) -> str:
+def images_that_differ(hosts: Mapping[str, Mapping[str, str]], pinned: Sequence[str] = ()) -> str:
     """Why a release must not start, where its hosts hold different images by one name; empty where they hold the same.
 
-    `hosts` are the image IDs by name, of each host; one that is not known yet (check mode on an empty host) is empty.
+    `hosts` are the image IDs by name, of each host; one that is not known yet (check mode on an empty host) is empty. `pinned` are the names that come
+    by a digest, which is the same whatever ID an Engine gives it.
     """
-    for name in sorted({name for ids in hosts.values() for name in ids}):
+    for name in sorted({name for ids in hosts.values() for name in ids} - set(pinned)):
         found: dict[str, list[str]] = {}
         for host, ids in hosts.items():
             if ids.get(name):

@@ -85,7 +85,7 @@ def test_a_proxy_that_starts_again_meanwhile_serves_what_was_before(proxy: Stand
     assert of_green(proxy) == set()
     assert "can't be confirmed: HAProxy serves blue" in confirm(proxy)["msg"]
     assert not proxy.switch().get("failed")
-    assert set(proxy.states().values()) == {"up"}
+    wait_for(lambda: set(proxy.states().values()) == {"up"})
 
 
 def test_a_share_cannot_be_kept(proxy: Stand) -> None:

@@ -287,6 +287,9 @@ def test_model_where_services_differ_gives_each_colour_its_own() -> None:
     ]
     assert {b["name"] for b in found["backends"]} == {"front_blue", "web_green", "files_blue", "files_green"}
     assert (found["static"], found["routes"]) == ({"files": ["blue", "green"]}, {"blue": new, "green": old})
+    # A file is looked for in the colours that have the service as such.
+    other = haproxy.model([route("front", "/", 3), route("files", "/f", 2)], [], {"colour": "green", "routes": old})
+    assert other["static"] == {"files": ["green"]}
     # Where only the routes of the same services change, the release that serves has them at once.
     same = haproxy.model([route("web", "/x", 1)], [], {"colour": "green", "routes": [route("web", "/", 1)]})
     assert same["rules"] == [{"service": "web", "host": "", "path": "/x"}]

@@ -335,3 +335,27 @@ def test_images_that_differ(hosts: dict[str, dict[str, str]], said: str) -> None
     found = images_that_differ(hosts)
     assert found.startswith(said)
     assert bool(found) == bool(said)
+
+
+def test_pinned_images_may_have_different_ids() -> None:
+    assert images_that_differ({"app1": {"web:1": "sha256:1"}, "app2": {"web:1": "sha256:2"}}, ["web:1"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("routed", "before", "kind", "why"),
+    [
+        (["web"], ["web"], "none", ""),
+        (["web", "api"], ["web"], "release", "new: api"),
+        (["front"], ["web"], "release", "new: front; gone: web"),
+        # The proxy knows nothing of it, as before its first release with routes of its own.
+        (["web"], [], "none", ""),
+    ],
+)
+def test_services_that_come_or_go_are_a_release(routed: list[str], before: list[str], kind: str, why: str) -> None:
+    now = {
+        "services": {"web": {"action": "none", "cause": "", "why": ""}},
+        "containers": [{"name": "web"}],
+        "files": [],
+    }
+    found = release_decision(now, "blue", [now], routed, before)
+    assert (found["kind"], found["why"]) == (kind, why)
