@@ -145,9 +145,16 @@ def test_a_release_by_name_under_load_loses_no_request_and_no_job(machine: Machi
 def test_a_bad_release_is_undone_and_says_why(machine: Machine) -> None:
     # The Engine takes a minute to call it unhealthy; its time for the start is over before.
     done = machine.play(
-        """-e app_start_seconds=20 -e app_release=two -e '{"app_env": {"PYTHON_IMAGE": "lastro/python:3.13", "APP_FAULT": "never_healthy"}}'"""
+        """-e app_start_seconds=20 -e app_release=two -e app_strategy=replace"""
+        """ -e '{"app_env": {"PYTHON_IMAGE": "lastro/python:3.13", "APP_FAULT": "never_healthy"}}'"""
     )
     assert done.returncode != 0
+    # What serves was stopped before, so that nothing runs twice, and is started again.
+    began = [
+        done.stdout.index(f"TASK [lastro.platform.app : {task}]")
+        for task in ("Stop it", "Start the new colour", "Start it")
+    ]
+    assert began == sorted(began)
     assert "goes on serving" in done.stdout
     assert "web-1" in done.stdout
     assert machine.get("/version") == {"release": "one"}
