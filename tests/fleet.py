@@ -47,7 +47,7 @@ class Fleet:
 
     def refused(self, *arguments: str, **variables: Any) -> dict[str, str]:
         """What each host says on which a deploy fails, where it has to fail before it changes anything."""
-        done = self._run("deploy", arguments, variables, check=False)
+        done = self.attempt("deploy", *arguments, **variables)
         assert done.returncode, done.stdout[-3000:]
         assert set(changes(done.stdout).values()) == {0}, done.stdout[-3000:]
         return failures(done.stdout)

@@ -17,14 +17,14 @@ def release_decision(
     now: Mapping[str, Any],
     serving: str,
     fleet: Sequence[Mapping[str, Any]] = (),
-    routed: Sequence[str] | None = None,
-    before: Sequence[str] | None = None,
+    routes: Sequence[Mapping[str, Any]] = (),
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a deploy has to do on a host, from what M(lastro.platform.stack) in check mode says of the serving colour.
 
     `fleet` is the same of all hosts of the application: a colour is switched to for all of them, so it starts on all of them. Whatever
-    starts is proven before it serves, so where nothing runs of what the proxy serves, it starts as the other colour. `routed` are the services with a
-    route, `before` those of the release that serves: where they differ the proxy has them in the other colour alone.
+    starts is proven before it serves, so where nothing runs of what the proxy serves, it starts as the other colour. `before` is the `colour` that the
+    proxy serves and the `routes` of its release: where other services have `routes` now, the proxy has them in the other colour alone.
     """
     why = "; ".join(f"{name}: {entry['why']}" for name, entry in sorted(_acting(now).items()))
     if not serving:
@@ -34,16 +34,19 @@ def release_decision(
         return _decision("release", other, "", f"nothing is left of {serving}, which the proxy serves")
     if any(_is_outdated(one) for one in fleet or [now]):
         return _decision("release", other, serving, why if _is_outdated(now) else "it is released on another host")
-    if routed is not None and before and set(routed) != set(before):
-        came, gone = (", ".join(sorted(names)) for names in (set(routed) - set(before), set(before) - set(routed)))
-        return _decision(
-            "release", other, serving, "; ".join(filter(None, [came and f"new: {came}", gone and f"gone: {gone}"]))
-        )
+    if before and before["colour"] == serving and (differ := _services_that_differ(routes, before["routes"])):
+        return _decision("release", other, serving, differ)
     if not now.get("containers"):
         return _decision("release", serving, serving, "it joins the hosts that serve")
     if why or now.get("files"):
         return _decision("repair", serving, serving, why or "its files were changed")
     return _decision("none", serving, serving, "")
+
+
+def _services_that_differ(routes: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> str:
+    new, old = ({route["service"] for route in of} for of in (routes, before))
+    came, gone = (", ".join(sorted(names)) for names in (new - old, old - new))
+    return "; ".join([*([f"new: {came}"] if came else []), *([f"gone: {gone}"] if gone else [])])
 
 
 def _acting(now: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import os
 import re
 import ssl
 
-from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memory as memory
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin
 from ansible_collections.lastro.platform.plugins.module_utils._stack_files import ManagedFile, StackDirectory
 
 FILE = "secrets/proxy.pem"
@@ -34,7 +34,7 @@ def fingerprint(pem: str) -> str:
 
 def shown(directory: StackDirectory) -> str:
     """The fingerprint of the certificate that new connections get; empty where HAProxy does not run."""
-    answer = _ask(directory, f"show ssl cert {NAME}")
+    answer = _admin(directory).ask(f"show ssl cert {NAME}")
     if answer is None:
         return ""
     found = _SHOWN.search(answer)
@@ -47,10 +47,11 @@ def show(directory: StackDirectory, pem: str) -> None:
     """Have new connections get it. HAProxy takes it as a whole or not at all; connections that are open stay as they are."""
     # An empty line would end it.
     lines = "\n".join(line for line in pem.splitlines() if line.strip())
+    admin = _admin(directory)
     for command in (f"set ssl cert {NAME} <<\n{lines}\n", f"commit ssl cert {NAME}"):
-        answer = _ask(directory, command) or ""
+        answer = admin.ask(command) or ""
         if not re.search(r"^(Transaction (created|updated) |Success!)", answer, re.MULTILINE):
-            _ask(directory, f"abort ssl cert {NAME}")
+            admin.ask(f"abort ssl cert {NAME}")
             raise PlatformError(
                 f"HAProxy does not take the certificate: {' '.join(answer.split())}",
                 "It goes on with the one before. See that key and chain belong together.",
@@ -67,8 +68,5 @@ def keep(directory: StackDirectory, file: ManagedFile) -> None:
         directory.write_record(record["files"], loaded)
 
 
-def _ask(directory: StackDirectory, command: str) -> str | None:
-    try:
-        return memory.ask(os.path.join(directory.path, "run", "admin.sock"), (command,))
-    except OSError as error:
-        raise PlatformError(f"HAProxy does not answer: {error}", "Look at the log of the proxy's container.") from error
+def _admin(directory: StackDirectory) -> Admin:
+    return Admin(os.path.join(directory.path, "run", "admin.sock"))

@@ -196,6 +196,11 @@ class StackRun:
 
     def _started(self) -> dict[str, Any]:
         reality = _stack_engine.read(self.engine, self.project)
+        if not reality.containers:
+            raise PlatformError(
+                f"Project {self.project} has no container that could be started again",
+                "Bring it up anew: state=present.",
+            )
         late = [c for c in reality.containers if c.state != "running"]
         if late and not self.check:
             self.stack.start(late)

@@ -77,7 +77,7 @@ options:
   state:
     description:
       - V(present) runs the project, V(stopped) stops its containers and keeps them.
-      - V(started) starts the containers that V(stopped) kept, as they are, and waits until they are healthy.
+      - V(started) starts the containers that V(stopped) kept, as they are, and waits until they are healthy. It fails where there are none.
       - V(absent) removes containers, networks and managed files, and keeps volumes unless O(remove_volumes=true).
       - V(stopped) and V(absent) fail where the Engine does not answer although the host has one, as containers may run on without it.
         In check mode nothing runs there, as M(lastro.platform.docker_engine) would have started the Engine.

@@ -157,6 +157,12 @@ class Stand:
         lines = (self.admin.ask("show info") or "").splitlines()
         return next((line for line in lines if line.startswith("Pid:")), "")
 
+    def remove(self) -> None:
+        """The proxy and its slots; their directory is the caller's."""
+        run_module("stack", {"project": f"{self.name}-proxy", "directory": str(self.directory), "state": "absent"})
+        for slot in self.slots.values():
+            slot.stop()
+
     def rest(self) -> None:
         """The state every test starts from: blue serves, everything is ready and up."""
         assert not self.switch("blue", slots={"blue": {"web": 2}, "green": {"web": 2}}).get("failed")
@@ -173,9 +179,7 @@ def running(health: str = "/") -> Iterator[Stand]:
         assert done.returncode == 0, done.stdout + done.stderr
         yield made
     finally:
-        run_module("stack", {"project": f"{made.name}-proxy", "directory": str(made.directory), "state": "absent"})
-        for slot in made.slots.values():
-            slot.stop()
+        made.remove()
         shutil.rmtree(directory)
 
 

@@ -111,9 +111,7 @@ def site() -> Iterator[Site]:
             assert not stand.switch("blue", slots={"blue": {"web": 2}, "green": {"web": 0}}).get("failed")
             yield made
     finally:
-        run_module("stack", {"project": f"{stand.name}-proxy", "directory": str(stand.directory), "state": "absent"})
-        for slot in stand.slots.values():
-            slot.stop()
+        stand.remove()
         shutil.rmtree(directory)
 
 

@@ -21,7 +21,7 @@ import yaml
 from tests.integration.playbook import play
 from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
-from tests.support import REPOSITORY, run_module
+from tests.support import REPOSITORY
 
 AGREED = yaml.safe_load((REPOSITORY / "playbooks/parts/release.yml").read_text())
 (AGREED,) = [
@@ -79,11 +79,7 @@ def pair() -> Iterator[Pair]:
         yield made
     finally:
         for stand in made.stands.values():
-            run_module(
-                "stack", {"project": f"{stand.name}-proxy", "directory": str(stand.directory), "state": "absent"}
-            )
-            for slot in stand.slots.values():
-                slot.stop()
+            stand.remove()
         shutil.rmtree(directory)
 
 

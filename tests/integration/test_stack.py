@@ -365,9 +365,19 @@ def test_stopped_then_absent_keep_the_data(running: Lab) -> None:
     assert running.run(state="stopped")["changed"]
     assert running.inspect("web")["State"]["Status"] == "exited"
     assert running.run(state="stopped")["changed"] is False
+    before = running.containers()
+    assert running.run(state="started", check=True)["changed"]
+    assert running.inspect("web")["State"]["Status"] == "exited"
+    started = running.run(state="started")
+    assert started["changed"], started
+    # The same ones, and well.
+    assert running.containers() == before
+    assert {one["health"] for one in started["containers"]} <= {"", "healthy"}
+    assert running.run(state="started")["changed"] is False
     assert running.run(state="absent", check=True)["changed"]
     assert running.run(state="absent")["changed"]
     assert running.containers() == {}
+    assert "has no container that could be started again" in running.run(state="started")["msg"]
     assert running.run(state="absent")["changed"] is False
     assert ENGINE.find(f"/volumes/{running.project}_data") is not None
     assert running.run(state="absent", remove_volumes=True)["changed"]

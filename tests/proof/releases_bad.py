@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ def _one(fleet: Fleet, release: str, may_reach: bool, more: dict[str, Any]) -> d
     others = sorted({line["release"] for line in record} - {release, ""})
     holds = done.returncode != 0 and others == ["one"]
     if may_reach:
-        holds = holds and (not of_it or (reaction is not None and reaction <= REACTION_SECONDS))
-        holds = holds and (back is None or back <= BACK_SECONDS)
+        # Where the gate saw it, nobody had to go back.
+        in_time = reaction is not None and reaction <= REACTION_SECONDS and back is not None and back <= BACK_SECONDS
+        holds = holds and (not of_it or in_time)
     else:
         holds = holds and not of_it
     why = re.findall(r"did not pass on (.*)", done.stdout)
@@ -115,18 +117,13 @@ def _back_seconds(output: str) -> float | None:
             moments.append((task, passed.total_seconds()))
             task = ""
     names = [name for name, _moment in moments]
-    verdict = next(
-        (i for i, name in enumerate(names) if name.endswith("Keep what was said") and i and "Watch" in names[i - 1]),
-        None,
-    )
-    back = next(
-        (i for i, name in enumerate(names) if name.endswith("Serve again what served before") and i + 1 < len(names)),
-        None,
-    )
-    if verdict is None or back is None:
-        return None
-    last = max(i for i, name in enumerate(names) if name.endswith("Serve again what served before"))
-    return round(moments[last + 1][1] - moments[verdict][1], 1)
+    verdicts = [
+        i
+        for i, (before, name) in enumerate(pairwise(names), 1)
+        if "Watch what" in before and name.endswith("Keep what was said")
+    ]
+    backs = [i for i, name in enumerate(names[:-1]) if name.endswith("proxy : Serve again what served before")]
+    return round(moments[backs[-1] + 1][1] - moments[verdicts[0]][1], 1) if verdicts and backs else None
 
 
 @contextmanager

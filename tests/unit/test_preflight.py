@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ast
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lastro.platform.plugins.module_utils import _preflight
+from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 from ansible_collections.lastro.platform.plugins.module_utils._preflight import GIB, MIB, Controller, Limits, Listener
 
 from tests.support import REPOSITORY
@@ -269,3 +271,19 @@ def test_what_runs_is_said_by_project() -> None:
 
     seen = [container("running", "b"), container("running", "b"), container("exited", "c"), container("running")]
     assert _preflight.running_projects([*seen, container("restarting", "a")]) == ["a", "b"]
+
+
+def test_the_routes_of_what_the_proxy_serves(tmp_path: Path) -> None:
+    read = _preflight_readings._proxy
+    assert read(str(tmp_path)) == {}, "no proxy"
+    for folder, name, text in (
+        ("config", "routes.json", json.dumps({"blue": [{"service": "web"}], "green": [{"service": "front"}]})),
+        ("maps", "colour.map", "# No release was switched to yet.\n"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    assert read(str(tmp_path)) == {}, "nothing serves"
+    (tmp_path / "maps/colour.map").write_text("active green\n")
+    assert read(str(tmp_path)) == {"colour": "green", "routes": [{"service": "front"}]}
+    (tmp_path / "config/routes.json").write_text("{")
+    assert read(str(tmp_path)) == {}, "damaged"

@@ -342,20 +342,25 @@ def test_pinned_images_may_have_different_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("routed", "before", "kind", "why"),
+    ("services", "colour", "before", "kind", "why"),
     [
-        (["web"], ["web"], "none", ""),
-        (["web", "api"], ["web"], "release", "new: api"),
-        (["front"], ["web"], "release", "new: front; gone: web"),
-        # The proxy knows nothing of it, as before its first release with routes of its own.
-        (["web"], [], "none", ""),
+        (["web"], "blue", ["web"], "none", ""),
+        (["web", "api"], "blue", ["web"], "release", "new: api"),
+        (["front"], "blue", ["web"], "release", "new: front; gone: web"),
+        # What another colour had says nothing of this one.
+        (["front"], "green", ["web"], "none", ""),
     ],
 )
-def test_services_that_come_or_go_are_a_release(routed: list[str], before: list[str], kind: str, why: str) -> None:
+def test_services_that_come_or_go_are_a_release(
+    services: list[str], colour: str, before: list[str], kind: str, why: str
+) -> None:
     now = {
         "services": {"web": {"action": "none", "cause": "", "why": ""}},
         "containers": [{"name": "web"}],
         "files": [],
     }
-    found = release_decision(now, "blue", [now], routed, before)
+    routes, old = ([{"service": name} for name in names] for names in (services, before))
+    found = release_decision(now, "blue", [now], routes, {"colour": colour, "routes": old})
     assert (found["kind"], found["why"]) == (kind, why)
+    # The proxy knows nothing of it, as before its first release with routes of its own.
+    assert release_decision(now, "blue", [now], routes, {})["kind"] == "none"
