@@ -64,6 +64,8 @@ def prove(fleet: Fleet) -> dict[str, Any]:
     bad = [kill for kill in kills if not kill["holds"]]
     return {
         "holds": ended_well and bool(kills) and not bad and (first, every) == (1, 1),
+        "from_task": first,
+        "every": every,
         "kills": len(kills),
         "requests": sum(kill["requests"] for kill in kills),
         "longest_until_one_release_served_seconds": max((kill["settled_seconds"] or 0 for kill in kills), default=0),
