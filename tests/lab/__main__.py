@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import nullcontext
 
 import tests.lab
 from tests.lab import golden, host, image, labs, network
@@ -45,7 +46,8 @@ def _golden(_options: argparse.Namespace) -> None:
 
 def _up(options: argparse.Namespace) -> None:
     fill = golden.filler() if options.golden else None
-    print(host.up(options.name, _variant(options), fill=fill).address)
+    with network.lasting_place(options.name) if options.lasting_address else nullcontext() as place:
+        print(host.up(options.name, _variant(options), fill=fill, place=place).address)
 
 
 def _down(options: argparse.Namespace) -> None:
@@ -125,6 +127,7 @@ def _single_hosts(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     data.set_defaults(act=_golden)
     start = actions.add_parser("up", parents=[kind, name], help="start a host")
     start.add_argument("--golden", action="store_true", help="with this machine's lastro/* images")
+    start.add_argument("--lasting-address", action="store_true", help="the same one when it starts again")
     start.set_defaults(act=_up)
     actions.add_parser("down", parents=[name], help="remove a host").set_defaults(act=_down)
     logs = actions.add_parser("logs", parents=[name], help="journal and logs of a host")

@@ -27,7 +27,7 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a host of a lab stands: its network with a fixed address, its own name, and the size of its disk."""
+    """Where a host stands: its network with a fixed address, its own name, and the size of its disk (0: the machine's)."""
 
     network: str
     address: str
@@ -104,7 +104,7 @@ def up(
             fill(root)
         labels = ("--label", f"{LABEL}={cache()}", "--label", f"{LABEL}.until={int(time.time()) + LEASE_SECONDS}")
         init = {"systemd": ("--stop-signal", "SIGRTMIN+3"), "none": ("--init",)}.get(variant.init, ())
-        if place:
+        if place and place.disk_gb:
             _make_disk(root / "lab.img", place.disk_gb)
         stand = place.flags() if place else ["--restart=no", "--hostname", name]
         docker("run", "-d", "--name", name, *_FLAGS, *stand, *labels, *init, "-v", f"{root}:/var/lib/docker", ref)

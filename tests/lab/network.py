@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from tests.lab.host import LABEL, LEASE_SECONDS
-from tests.lab.machine import LabError, cache, docker, run
+from tests.lab.host import LABEL, LEASE_SECONDS, Place
+from tests.lab.machine import LabError, cache, docker, lock, run
 
 Network = ipaddress.IPv4Network
 RANGE = Network("10.91.0.0/16")
 _PREFIX = 24
 # The first addresses are left to the bridge and to whoever adds something by hand.
 _FIRST_HOST = 10
+# The network of single hosts with a lasting address. It stays, as the Engine's own bridge does.
+_LASTING = "lt-lasting"
 
 
 def name(lab: str) -> str:
@@ -67,6 +70,24 @@ def create(lab: str, about: dict[str, str]) -> None:
     lease = {LABEL: str(cache()), f"{LABEL}.until": str(int(time.time()) + LEASE_SECONDS)}
     words = [word for key, value in {**lease, **about}.items() for word in ("--label", f"{key}={value}")]
     docker("network", "create", "--subnet", str(chosen), "--gateway", gateway(chosen), *words, name(lab))
+
+
+@contextlib.contextmanager
+def lasting_place(host: str) -> Iterator[Place]:
+    """A place for a host of no lab that keeps its address when it starts again, to be taken before the block ends.
+
+    On the Engine's bridge a host that starts gets the lowest address that is free just then, and is another one to its neighbours.
+    """
+    with lock("lasting"):
+        if not docker("network", "ls", "--quiet", "--filter", f"name=^{_LASTING}$"):
+            chosen = free_subnet(_taken())
+            docker("network", "create", "--subnet", str(chosen), "--gateway", gateway(chosen), _LASTING)
+        hosts = docker("ps", "--all", "--quiet", "--filter", f"network={_LASTING}").split()
+        form = '{{(index .NetworkSettings.Networks "' + _LASTING + '").IPAMConfig.IPv4Address}}'
+        taken = docker("inspect", "--format", form, *hosts).split() if hosts else []
+        addresses = (host_address(subnet(_LASTING.removeprefix("lt-")), index) for index in range(256))
+        free = next(address for address in addresses if address not in taken)
+        yield Place(_LASTING, free, host, 0, {})
 
 
 def remove(lab: str) -> None:
