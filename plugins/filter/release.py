@@ -11,6 +11,8 @@ from typing import Any
 LOG_MARK = "\nLast log lines:\n"
 LOG_LINES = 40
 LOG_WIDTH = 160
+# What a host of the application does besides what it notes, and the end of the variable that has the result.
+APP_STEPS = {"start": "started", "gate": "gated", "prove": "proven"}
 
 
 def release_decision(
@@ -124,6 +126,24 @@ def without_logs(failure: str) -> str:
     return failure.partition(LOG_MARK)[0]
 
 
+def release_failure(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], host: str = "") -> str:
+    """Why a step failed, from what its task registered, or the first one of several; empty where none did.
+
+    A host that is gone is one that failed. With `host` its name comes first.
+    """
+    for done in [results] if isinstance(results, Mapping) else results:
+        if done.get("failed") or done.get("unreachable"):
+            said = str(done.get("msg") or "it failed and said nothing")
+            return f"{host}: {said}" if host else said
+    return ""
+
+
+def release_steps_of(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a release on a host of the application, from that host's variables: those it noted, then those that everybody takes."""
+    results = {step: variables.get(f"app_{result}") for step, result in APP_STEPS.items()}
+    return [*(variables.get("app_steps") or []), *release_steps(results, variables["inventory_hostname"])]
+
+
 def release_steps(results: Mapping[str, Mapping[str, Any] | None], host: str) -> list[dict[str, Any]]:
     """The steps of a release on a host for the ledger, from the results of its tasks by name; those that did not run are left out."""
     return [
@@ -172,6 +192,8 @@ class FilterModule:
             "release_logs": release_logs,
             "release_migration": release_migration,
             "release_proof": release_proof,
+            "release_failure": release_failure,
             "release_steps": release_steps,
+            "release_steps_of": release_steps_of,
             "without_logs": without_logs,
         }

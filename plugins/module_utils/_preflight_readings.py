@@ -25,6 +25,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._docker_root impor
 from ansible_collections.lastro.platform.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.lastro.platform.plugins.module_utils._preflight import Listener
 from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import parse_map
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import RECORD
 
 CONNECT_SECONDS = 3.0
 
@@ -64,6 +65,7 @@ def take(
         "docker": docker,
         "fence": _fence(state_directory),
         "proxy": _proxy(os.path.join(state_directory, "proxy")),
+        "stacks": _stacks(state_directory),
         "listeners": _listeners({int(port["port"]) for port in ports}, containers),
         "unreachable": _unreachable(reachable),
     }
@@ -75,6 +77,13 @@ def _fence(state_directory: str) -> int:
         return int(json.loads(_text(os.path.join(state_directory, "lease.json")))["number"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def _stacks(directory: str) -> list[str]:
+    """The folders in which the module `stack` keeps a project, whether anything of it runs or not."""
+    with contextlib.suppress(OSError):
+        return sorted(name for name in os.listdir(directory) if os.path.isfile(os.path.join(directory, name, RECORD)))
+    return []
 
 
 def _proxy(directory: str) -> dict[str, Any]:

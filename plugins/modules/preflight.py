@@ -138,6 +138,7 @@ ansible_facts:
         init: systemd
         fence: 41
         proxy: {colour: blue, routes: [{service: web, hosts: [], path: /, health: /health, ports: {blue: [18000], green: [18256]}}]}
+        stacks: [app-blue, postgres, proxy]
         docker:
           installed: true
           running: true
@@ -173,7 +174,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 
 SYSTEM = ("distribution", "version", "codename", "architecture", "python", "python_version", "init")
-FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker", "fence", "proxy")
+FACTS = (*SYSTEM, "memory_bytes", "cpus", "docker", "fence", "proxy", "stacks")
 
 PORT = {
     "port": {"type": "list", "elements": "int", "required": True},

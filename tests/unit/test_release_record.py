@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from ansible_collections.lastro.platform.plugins.action.release_record import lay_out
 from ansible_collections.lastro.platform.plugins.filter.release import (
+    release_failure,
     release_logs,
     release_migration,
     release_proof,
     release_steps,
+    release_steps_of,
     without_logs,
 )
 from ansible_collections.lastro.platform.plugins.module_utils import _ledger
@@ -198,6 +200,39 @@ def test_the_steps_of_a_release() -> None:
         ("watch", False, 30.0),
         ("back", False, None),
     ]
+
+
+def test_steps_of_a_host_are_those_it_noted_and_those_that_everybody_takes() -> None:
+    variables = {
+        "inventory_hostname": "app2",
+        "app_steps": [{"host": "app2", "step": "migrate with migrate", "ok": True, "seconds": 1.8}],
+        "app_started": {"elapsed_seconds": 4.21},
+        "app_gated": {"failed": True, "elapsed_seconds": 60, "msg": "web-1 /ready: 503"},
+        "app_proven": {"skipped": True},
+    }
+    assert [(one["host"], one["step"], one["ok"]) for one in release_steps_of(variables)] == [
+        ("app2", "migrate with migrate", True),
+        ("app2", "start", True),
+        ("app2", "gate", False),
+    ]
+    assert release_steps_of({"inventory_hostname": "app3"}) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "host", "said"),
+    [
+        ({"failed": True, "msg": "No space left"}, "app1", "app1: No space left"),
+        ({"failed": True, "msg": "No space left"}, "", "No space left"),
+        ({"unreachable": True, "msg": "Timed out"}, "app1", "app1: Timed out"),
+        ({"failed": True, "msg": ""}, "app1", "app1: it failed and said nothing"),
+        ([{"changed": True}, {"failed": True, "msg": "/ready: 503"}], "app1", "app1: /ready: 503"),
+        ([{"unreachable": True, "msg": "gone"}, {"skipped": True}], "app1", "app1: gone"),
+        ([{"changed": True}, {"skipped": True}], "app1", ""),
+        ({"skipped": True}, "app1", ""),
+    ],
+)
+def test_why_a_step_failed(results: Any, host: str, said: str) -> None:
+    assert release_failure(results, host) == said
 
 
 PENDING = [{"id": "0005", "classes": ["expand"]}, {"id": "0006", "classes": []}]
