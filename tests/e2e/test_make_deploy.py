@@ -151,8 +151,8 @@ def test_a_bad_release_is_undone_and_says_why(machine: Machine) -> None:
     assert done.returncode != 0
     # What serves was stopped before, so that nothing runs twice, and is started again.
     began = [
-        done.stdout.index(f"TASK [lastro.platform.app : {task}]")
-        for task in ("Stop it", "Start the new colour", "Start it")
+        done.stdout.index(f"TASK [lastro.platform.app : {task}")
+        for task in ("Stop the release that serves", "Start the new colour", "Start again what was stopped")
     ]
     assert began == sorted(began)
     assert "goes on serving" in done.stdout
@@ -220,7 +220,7 @@ def test_a_migration_that_fails_starts_nothing_of_its_release(machine: Machine) 
     said = " ".join(done.stdout.split())
     assert 'relation "nowhere" does not exist in `ALTER TABLE nowhere ADD note text`' in said
     assert "The database stands at 0005." in said
-    assert "TASK [lastro.platform.app : Start the new colour]" not in done.stdout
+    assert "TASK [lastro.platform.app : Start the new colour" not in done.stdout
     assert machine.run("docker ps --all --quiet --no-trunc | sort") == before
     assert machine.get("/version") == {"release": "one"}
 

@@ -1,7 +1,11 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A deploy that is killed at every task, one after the other: what serves is one release that passed its gate, and the next deploy repairs all else."""
+"""A deploy that is killed at task after task: what serves is one release that passed its gate, and the next deploy repairs all else.
+
+The run is killed as a task begins that does something on a host. Where the tasks before it are skipped, or the controller does them by itself, no host
+is any different at their boundaries, so these are all the states that a kill between two tasks can leave.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import os
 import signal
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,47 +29,18 @@ MARKER = "/var/lib/lastro/lastro/proxy/provisional.json"
 
 
 def prove(fleet: Fleet) -> dict[str, Any]:
-    """KILLS_FROM and KILLS_EVERY choose among the tasks while working; a proof that holds has killed at all of them."""
+    """KILLS_FROM and KILLS_EVERY choose among those tasks while working; a proof that holds has killed at all of them."""
     first, every = int(os.environ.get("KILLS_FROM", "1")), int(os.environ.get("KILLS_EVERY", "1"))
-    fleet.play("deploy", app_release=RELEASES[0], **VARIABLES)
-    serving, kills, number = RELEASES[0], [], first
-    while True:
-        wanted = next(release for release in RELEASES if release != serving)
-        with Watch(fleet) as seen:
-            code, task = _killed(fleet, number, wanted)
-            if code != -signal.SIGKILL:
-                break
-            settled = _settled(fleet)
-        left = sorted(_served(fleet))
-        repaired = fleet.attempt("deploy", app_release=wanted, **VARIABLES).returncode == 0 and _served(fleet) == {
-            wanted
-        }
-        good = (
-            settled is not None
-            and len(left) == 1
-            and set(seen.releases) <= set(RELEASES)
-            and not seen.failures
-            and repaired
-        )
-        kills.append(
-            {
-                "task": f"{number} {task}",
-                "holds": good,
-                "served_then": left,
-                "settled_seconds": settled,
-                "requests": seen.requests,
-                "failed": seen.failures[:3],
-                "next_deploy_succeeded": repaired,
-            }
-        )
-        print(f"    {kills[-1]}", flush=True)
-        serving = next(iter(_served(fleet)))
-        number += every
-    ended_well = code == 0
+    for release in reversed(RELEASES):
+        fleet.play("deploy", app_release=release, **VARIABLES)
+    counted = _run(fleet, 0, RELEASES[1])
+    kills = [_kill(fleet, number) for number in counted.acting[first - 1 :: every]]
     bad = [kill for kill in kills if not kill["holds"]]
     return {
-        "holds": ended_well and bool(kills) and not bad and (first, every) == (1, 1),
-        "from_task": first,
+        "holds": counted.code == 0 and bool(kills) and not bad and (first, every) == (1, 1),
+        "tasks": counted.tasks,
+        "tasks_that_do_something_on_a_host": len(counted.acting),
+        "from": first,
         "every": every,
         "kills": len(kills),
         "requests": sum(kill["requests"] for kill in kills),
@@ -73,14 +49,54 @@ def prove(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def _killed(fleet: Fleet, number: int, release: str) -> tuple[int, str]:
-    """How the run ended, and at which task."""
+def _kill(fleet: Fleet, number: int) -> dict[str, Any]:
+    """A deploy of the other release, killed as a task begins; what users get meanwhile, and what the next deploy makes of it."""
+    serving = min(_served(fleet))
+    wanted = next(release for release in RELEASES if release != serving)
+    with Watch(fleet) as seen:
+        run = _run(fleet, number, wanted)
+        settled = _settled(fleet)
+    left = sorted(_served(fleet))
+    repaired = fleet.attempt("deploy", app_release=wanted, **VARIABLES).returncode == 0 and _served(fleet) == {wanted}
+    passed = (
+        run.code == -signal.SIGKILL,
+        settled is not None,
+        len(left) == 1,
+        seen.releases and set(seen.releases) <= set(RELEASES),
+        not seen.failures,
+        repaired,
+    )
+    found = {
+        "task": f"{number} {run.task}",
+        "holds": all(passed),
+        "served_then": left,
+        "settled_seconds": settled,
+        "requests": seen.requests,
+        "failed": seen.failures[:3],
+        "next_deploy_succeeded": repaired,
+    }
+    print(f"    {found}", flush=True)
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """A deploy: how it ended, the task that it began last, how many it began, and the numbers of those that did something on a host."""
+
+    code: int
+    task: str
+    tasks: int
+    acting: list[int]
+
+
+def _run(fleet: Fleet, number: int, release: str) -> Run:
+    """A deploy that is killed as its task of that number begins; 0 lets it end."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "ANSIBLE_CALLBACKS_ENABLED": "kill_at_task",
             "ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "tests/proof/callback"),
             "KILL_AT_TASK": str(number),
-            "KILL_FILE": str(Path(folder, "task")),
+            "KILL_FOLDER": folder,
         }
         os.environ.update(settings)
         try:
@@ -88,7 +104,9 @@ def _killed(fleet: Fleet, number: int, release: str) -> tuple[int, str]:
         finally:
             for name in settings:
                 del os.environ[name]
-        return done.returncode, Path(folder, "task").read_text()
+        names = Path(folder, "tasks").read_text().splitlines()
+        acting = Path(folder, "acting").read_text().split() if Path(folder, "acting").exists() else []
+    return Run(done.returncode, names[-1], len(names), sorted({int(task) for task in acting}))
 
 
 def _settled(fleet: Fleet) -> float | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import tempfile
@@ -17,6 +18,7 @@ from tests.proof.controller import counted_modules
 
 RUNS = 5
 UNWATCHED = {"proxy_watch_seconds": 0}
+LEDGER = "/var/lib/lastro/lastro/ledger.jsonl"
 DEPLOY_SECONDS, TASKS, COLD_SECONDS = 20, 25, 20
 
 
@@ -26,15 +28,17 @@ def prove(fleet: Fleet) -> dict[str, Any]:
     whole, _back = _releases(fleet, "deploy")
     alone, back = _releases(fleet, "release")
     # One that is neither the last nor the one before starts anew from its image.
-    cold = []
+    cold, cold_kept = [], []
     for number in range(RUNS):
         cold.append(_timed(fleet, "rollback", app_release=None, release=("three", "two", "one")[number % 3])[0])
+        cold_kept.append(_kept(fleet))
     found = {
         "bars": {"release_seconds": DEPLOY_SECONDS, "tasks_a_host": TASKS, "cold_rollback_seconds": COLD_SECONDS},
         "deploy": whole,
         "release_of_the_application_alone": alone,
         "rollback_to_the_last_seconds": {"median": statistics.median(back), "runs": back},
         "cold_rollback_seconds": {"median": statistics.median(cold), "runs": cold},
+        "cold_rollback_seconds_until_it_was_kept": {"median": statistics.median(cold_kept), "runs": cold_kept},
     }
     fleet.play("deploy", app_release="one", **UNWATCHED)
     return {
@@ -47,16 +51,26 @@ def prove(fleet: Fleet) -> dict[str, Any]:
 
 def _releases(fleet: Fleet, playbook: str) -> tuple[dict[str, Any], list[float]]:
     """New versions by one of the two playbooks, and the seconds of the way back to the one before after each."""
-    runs, back, tasks, modules = [], [], {}, 0
+    runs, kept, back, tasks, modules = [], [], [], {}, 0
     for _ in range(RUNS):
         with tempfile.TemporaryDirectory() as folder, counted_modules(Path(folder, "modules")):
             seconds, output = _timed(fleet, playbook, app_release="two", **UNWATCHED)
             modules = len(Path(folder, "modules").read_text().splitlines())
         runs.append(seconds)
+        kept.append(_kept(fleet))
         tasks = on_each_host(output)
         back.append(_timed(fleet, "rollback", app_release=None)[0])
-    found = {"seconds": {"median": statistics.median(runs), "runs": runs}}
+    found = {
+        "seconds": {"median": statistics.median(runs), "runs": runs},
+        "seconds_until_it_was_kept": {"median": statistics.median(kept), "runs": kept},
+    }
     return {**found, "tasks_by_host": tasks, "module_executions_on_all_hosts": modules}, back
+
+
+def _kept(fleet: Fleet) -> float:
+    """Of the last release or rollback, from its begin until every proxy had it for good, as the ledger says."""
+    [line] = fleet.lab.host("data1").run("tail", "-n1", LEDGER).stdout.splitlines()
+    return float(json.loads(line)["seconds"])
 
 
 def on_each_host(output: str) -> dict[str, int]:
