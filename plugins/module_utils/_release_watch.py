@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
-GOOD, BAD, TOO_FEW = "good", "bad", "too_few_requests"
+GOOD, BAD, TOO_FEW, ENDED = "good", "bad", "too_few_requests", "ended"
 
 
 # One may be lost on its way.
@@ -148,8 +148,9 @@ def watch(
     interval: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
+    ended: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Look until the time is over or something is wrong.
+    """Look until the time is over or something is wrong, or until somebody says that enough was seen.
 
     `look` gives the new colour and the old one; `probe` sends requests, and returns what became of all of them so far, which goes on counting.
     """
@@ -165,9 +166,14 @@ def watch(
             old = since(Look(), before, rules.requests_min)
         wrong = problem(new, old, probes, rules)
         elapsed = clock() - began
-        if wrong or elapsed >= seconds:
+        if wrong or elapsed >= seconds or ended():
             break
-    verdict = BAD if wrong else GOOD if new.requests >= rules.requests_min else TOO_FEW
+    if wrong:
+        verdict = BAD
+    elif elapsed < seconds:
+        verdict = ENDED
+    else:
+        verdict = GOOD if new.requests >= rules.requests_min else TOO_FEW
     return {
         "verdict": verdict,
         "problem": wrong,

@@ -15,9 +15,13 @@ description:
     count from O(requests_min) requests on, and are held against the colour before, latency service by service.
   - Where users send too few requests it can send its own (O(probe_rate)). Where there are too few all the same, the answer is
     V(too_few_requests), which is no proof; O(too_few) says whether that fails.
+  - Where the task runs on several proxies and fails on one of them, it ends on the others as well, as all of them go back to the colour before.
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
+  action:
+    support: full
+    description: Has the watch end on all hosts of the task when it fails on one.
   check_mode:
     support: full
     description: Nothing is watched, as a check switches to nothing.
@@ -77,6 +81,9 @@ options:
     description: The host that is asked for at O(probe_urls), where the routes are for some only.
     type: str
     default: ""
+  stop_file:
+    description: The watch ends when this file is there, with the verdict V(ended); the action plugin names it, and has it made where another host's failed.
+    type: path
   too_few:
     description: What too few requests are.
     type: str
@@ -105,7 +112,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(good), V(bad) or V(too_few_requests).
+  description: V(good), V(bad), V(too_few_requests), or V(ended) where the watch failed on another host of the task before the time was over.
   type: str
   returned: always
   sample: good
@@ -182,6 +189,7 @@ def main() -> None:
             **{name: {"type": "float", "default": value} for name, value in numbers.items()},
             "probe_urls": {"type": "list", "elements": "str", "default": []},
             "probe_host": {"type": "str", "default": ""},
+            "stop_file": {"type": "path"},
             "too_few": {"type": "str", "choices": ["pass", "fail"], "default": "pass"},
             "lease": LEASE_SPEC,
         },
@@ -203,7 +211,8 @@ def main() -> None:
             held(params["lease"], module.check_mode),
             prober(params["probe_urls"], params["probe_host"], number) as probe,
         ):
-            found = watch(look, probe, rules, params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
+            times = (params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
+            found = watch(look, probe, rules, *times, ended=lambda: told_to_end(params["stop_file"]))
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if found["verdict"] == BAD:
@@ -212,6 +221,15 @@ def main() -> None:
         said = f"Only {found['new']['requests']} requests came in {found['watched_seconds']} s, {params['requests_min']} are needed to know"
         module.fail_json(msg=f"{said}. Watch longer, or have requests sent: `probe_rate`.", **found)
     module.exit_json(changed=False, **found)
+
+
+def told_to_end(file: str | None) -> bool:
+    """Whether the file is there; it is taken away."""
+    try:
+        os.unlink(file or "")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def looker(admin: Admin, colour: str) -> Callable[[], tuple[Look, Look]]:

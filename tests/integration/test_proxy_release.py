@@ -197,6 +197,24 @@ def test_a_release_that_does_worse_is_taken_back_on_both(pair: Pair, fault: str,
     assert pair.serves("blue")
 
 
+def test_what_one_has_seen_ends_the_watch_of_the_other(pair: Pair) -> None:
+    slots = [pair.stands["edge1"].slots["green", number] for number in (0, 1)]
+    for slot in slots:
+        slot.fails_every = 10
+    began = time.monotonic()
+    try:
+        with Load(f"http://127.0.0.1:{pair.stands['edge1'].http}/", 100, host="web.example"):
+            done = pair.release("green", **{**WATCH, "proxy_watch_seconds": 120})
+    finally:
+        for slot in slots:
+            slot.fails_every = 0
+    assert "requests failed (" in said(done), done.stdout
+    # Nobody asked anything of the other, so it would have gone on to the end.
+    assert time.monotonic() - began < 60
+    assert not list(Path("/run").glob("lastro-watch-*"))
+    assert pair.serves("blue")
+
+
 def test_proxies_that_differ_serve_what_was_kept_last(pair: Pair) -> None:
     """As a controller leaves them that dies while it tells them; here the second one was told."""
     time.sleep(1)  # the time of a file is in seconds

@@ -142,7 +142,7 @@ def test_the_latency_in_between_is_told_from_a_long_history() -> None:
     assert 95 < found < 105
 
 
-def watched(*looks: Look, seconds: float = 3) -> dict[str, Any]:
+def watched(*looks: Look, seconds: float = 3, ended_at: float = math.inf) -> dict[str, Any]:
     series: Iterator[Look] = iter(looks)
     now = [0.0]
 
@@ -157,6 +157,7 @@ def watched(*looks: Look, seconds: float = 3) -> dict[str, Any]:
         1,
         lambda: now[0],
         sleep,
+        lambda: now[0] >= ended_at,
     )
 
 
@@ -186,6 +187,13 @@ def test_in_a_canary_both_are_held_against_what_both_got_meanwhile(before: int, 
 def test_it_ends_when_the_time_is_over() -> None:
     assert watched(*(seen(50 * number) for number in range(9)))["verdict"] == "good"
     assert watched(*(seen(number) for number in range(9)))["verdict"] == "too_few_requests"
+
+
+def test_it_ends_when_enough_was_seen_elsewhere() -> None:
+    found = watched(*(seen(50 * number) for number in range(9)), ended_at=2)
+    assert (found["verdict"], found["watched_seconds"]) == ("ended", 2)
+    assert watched(*(seen(50 * number, 5 * number) for number in range(9)), ended_at=2)["verdict"] == "bad"
+    assert watched(*(seen(50 * number) for number in range(9)), ended_at=3)["verdict"] == "good"
 
 
 @pytest.mark.parametrize(
