@@ -30,7 +30,7 @@ def fleet(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "jobs": [job for status in statuses.values() for job in status["jobs"]],
         "probes": [{**probe, "host": host} for host, status in statuses.items() for probe in status["probes"]],
         "releases": _releases([status.get("ledger") or {} for status in statuses.values()]),
-        "ledgers": {host: (status.get("ledger") or {}).get("problem", "") for host, status in statuses.items()},
+        "ledgers": _ledgers({host: status.get("ledger") or {} for host, status in statuses.items()}),
         "trying": {host: status["trying"] for host, status in statuses.items() if status.get("trying")},
         "changing": next((status["changing"] for status in statuses.values() if status.get("changing")), ""),
     }
@@ -44,6 +44,28 @@ def _releases(ledgers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if one["run"] not in found or one["state"] == "closed":
             found[one["run"]] = one
     return sorted(found.values(), key=lambda one: float(one["at"]))
+
+
+def _ledgers(ledgers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """What is wrong with the ledger of each host; empty where nothing is.
+
+    A file that was cut at its end is whole for itself, so it is held against those of the others.
+    """
+    newest = next(reversed(_releases(ledgers.values())), None)
+
+    def wrong(ledger: Mapping[str, Any]) -> str:
+        own = next(reversed(ledger.get("releases") or []), None)
+        if ledger.get("problem") or newest is None or _end(own) == _end(newest):
+            return str(ledger.get("problem") or "")
+        ends = f"ends with {own['release'] or 'a release without a name'}" if own else "has no entry"
+        return f"it {ends}, and others with {newest['release'] or 'a release without a name'}: lines were removed, or it was not there"
+
+    return {host: wrong(ledger) for host, ledger in ledgers.items()}
+
+
+def _end(release: Mapping[str, Any] | None) -> tuple[str, bool]:
+    """A host that joined later has an entry of its own for what serves."""
+    return (str(release["release"]), release["state"] == "failed") if release else ("", False)
 
 
 def releases_table(found: Mapping[str, Any]) -> str:

@@ -11,24 +11,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from cryptography import x509
 
 from tests.fleet import VAULT, Fleet
 from tests.jobs import Jobs
 from tests.lab import labs
 from tests.lab.labs import Wanted
 from tests.lab.machine import DOCKER
-from tests.proof import releases_bad, releases_kills, releases_speed
+from tests.proof import releases_bad, releases_kills, releases_losses, releases_speed
 from tests.support import REPOSITORY, random_name
 from tests.traffic import Traffic
 
 INVENTORY = REPOSITORY / "tests/inventories/releases"
 PEER = "peer"
+EDGES = ("edge1", "edge2")
 RATE, SECONDS, REQUESTS = 160, 680, 100_000
 PEER_RATE, PEER_SECONDS = 160, 40
 RELEASES = ("one", "two", "three")
@@ -38,16 +42,58 @@ RELOAD = {"proxy_maintenance_retry_seconds": 121}
 # Every certificate is to be good for one address more.
 RENEWAL = {"tls_addresses": ["127.0.0.1", "192.0.2.7"]}
 
-Step = tuple[str, str, dict[str, Any]]
-STEPS: tuple[Step, ...] = (
-    ("release beside the one that serves", "deploy", {"app_release": "two"}),
-    ("canary: 5 %, 25 %, all", "deploy", {"app_release": "three", "app_strategy": "canary"}),
-    ("rollback to the last good release", "rollback", {"app_release": None}),
-    ("rollback to a kept release, started anew", "rollback", {"app_release": None, "release": "one"}),
-    ("reload of the proxies", "deploy", {"app_release": "one", **RELOAD}),
-    ("certificates renewed", "deploy", {"app_release": "one", **RENEWAL}),
-    ("one host after the other", "deploy", {"app_release": "two", "app_batch": "1"}),
-    ("release that never gets well", "deploy", {"app_release": SICK, "app_start_seconds": 15}),
+# Soon after the switch, so that streams and WebSockets are open still when their time is over.
+DRAIN = {"app_drain_timeout": 3}
+
+
+def _in_steps(_fleet: Fleet, output: str) -> bool:
+    return output.count("TASK [lastro.platform.proxy : Serve the release until it is kept]") == 3
+
+
+def _reloaded(fleet: Fleet, _output: str) -> bool:
+    """Both proxies were given the new configuration."""
+    answer = f'retry-after "{RELOAD["proxy_maintenance_retry_seconds"]}"'
+    config = "/var/lib/lastro/lastro/proxy/config/haproxy.cfg"
+    return all(answer in fleet.lab.host(host).run("cat", config).stdout for host in EDGES)
+
+
+def _renewed(fleet: Fleet, _output: str) -> bool:
+    """Both proxies show the certificate that is good for one address more."""
+    for host in EDGES:
+        shown = x509.load_pem_x509_certificate(ssl.get_server_certificate((fleet.lab.addresses[host], 443)).encode())
+        names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        if RENEWAL["tls_addresses"][-1] not in map(str, names.get_values_for_type(x509.IPAddress)):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done to the platform under traffic, which release serves on both proxies then, and what else shows that it was done."""
+
+    name: str
+    playbook: str
+    variables: dict[str, Any]
+    serves: str
+    fails: bool = False
+    shown: Callable[[Fleet, str], bool] = lambda _fleet, _output: True
+
+
+STEPS = (
+    Step("release beside the one that serves", "deploy", {"app_release": "two"}, "two"),
+    Step(
+        "canary: 5 %, 25 %, all",
+        "deploy",
+        {"app_release": "three", "app_strategy": "canary"},
+        "three",
+        shown=_in_steps,
+    ),
+    Step("rollback to the last good release", "rollback", {"app_release": None}, "two"),
+    Step("rollback to a kept release, started anew", "rollback", {"app_release": None, "release": "one"}, "one"),
+    Step("reload of the proxies", "deploy", {"app_release": "one", **RELOAD}, "one", shown=_reloaded),
+    Step("certificates renewed", "deploy", {"app_release": "one", **RENEWAL}, "one", shown=_renewed),
+    Step("one host after the other", "deploy", {"app_release": "two", "app_batch": "50%", **DRAIN}, "two"),
+    Step("release that never gets well", "deploy", {"app_release": SICK, "app_start_seconds": 15}, "two", fails=True),
 )
 
 
@@ -94,20 +140,15 @@ def _fleet() -> Iterator[Fleet]:
 def requests(fleet: Fleet) -> dict[str, Any]:
     """Traffic of all kinds by way of both proxies, at one rate, and all that changes a release under it, again and again."""
     steps: list[dict[str, Any]] = []
-    urls = [f"https://{fleet.lab.addresses[host]}" for host in ("edge1", "edge2")]
+    urls = [f"https://{fleet.lab.addresses[host]}" for host in EDGES]
     with Traffic(urls, RATE, SECONDS) as traffic, Jobs(urls[0], _client_key()) as jobs:
         end = time.monotonic() + SECONDS - 20
         while time.monotonic() < end:
-            for name, playbook, variables in STEPS:
+            for step in STEPS:
                 if time.monotonic() > end:
                     break
-                began = time.monotonic()
-                done = fleet.attempt(playbook, **variables)
-                as_meant = (done.returncode != 0) == (variables.get("app_release") == SICK)
-                steps.append({"step": name, "as_meant": as_meant, "seconds": round(time.monotonic() - began, 1)})
+                steps.append(_taken(fleet, step))
                 print(f"    {steps[-1]}", flush=True)
-                if not as_meant:
-                    steps[-1]["said"] = done.stdout[-3000:]
         jobs.end()
         summary = traffic.join()
         worked = jobs.join()
@@ -116,11 +157,23 @@ def requests(fleet: Fleet) -> dict[str, Any]:
         summary["failed"] == 0
         and summary["requests"] >= REQUESTS
         and summary["dropped"] == 0
-        and done_at_all == {name for name, _playbook, _variables in STEPS}
+        and summary["kinds"]["sockets"]["told_to_reconnect"] > 0
+        and done_at_all == {step.name for step in STEPS}
         and all(step["as_meant"] for step in steps)
         and (worked["states"], worked["attempts"]) == ({"done": worked["jobs"]}, {"1": worked["jobs"]})
     )
     return {"holds": holds, "traffic": summary, "jobs": worked, "steps": steps}
+
+
+def _taken(fleet: Fleet, step: Step) -> dict[str, Any]:
+    """A step, and whether it did what it is for."""
+    began = time.monotonic()
+    done = fleet.attempt(step.playbook, **step.variables)
+    seconds = round(time.monotonic() - began, 1)
+    served = sorted({fleet.get("/version", host)["release"] for host in EDGES for _ in range(3)})
+    as_meant = (done.returncode != 0) == step.fails and served == [step.serves] and step.shown(fleet, done.stdout)
+    said = {} if as_meant else {"said": done.stdout[-3000:]}
+    return {"step": step.name, "as_meant": as_meant, "serves": served, "seconds": seconds, **said}
 
 
 def _client_key() -> str:
@@ -181,5 +234,6 @@ PARTS: dict[str, Callable[[Fleet], dict[str, Any]]] = {
     "requests": requests,
     "peer": peer,
     "bad_releases": releases_bad.prove,
+    "losses": releases_losses.prove,
     "kills": releases_kills.prove,
 }

@@ -194,6 +194,39 @@ def test_the_checklist_says_which_release_migrated_last() -> None:
     assert "NO    secrets" in checklist_text([{"item": "secrets", "done": False, "detail": "missing: A"}])
 
 
+def ledger(*releases: tuple[str, str], problem: str = "") -> dict[str, Any]:
+    """A ledger with entries of (release, state), one a second; `found` is what a host that joined wrote of a release that served before."""
+    entries = [
+        {"run": f"run {number} {release}", "at": number, "release": release, "state": state}
+        for number, (release, state) in enumerate(releases)
+    ]
+    return status(ledger={"releases": entries, "problem": problem})
+
+
+ONE, TWO, SICK = ("one", "closed"), ("two", "open"), ("two", "failed")
+
+
+@pytest.mark.parametrize(
+    ("ledgers", "wrong"),
+    [
+        ([ledger(ONE, TWO), ledger(ONE, TWO)], []),
+        ([ledger(), ledger()], []),
+        # A host that joined found the release serving, later than the others kept it.
+        ([ledger(ONE), ledger(TWO, TWO, ONE)], []),
+        ([ledger(ONE, TWO), ledger(ONE)], ["host 1: it ends with one, and others with two"]),
+        ([ledger(ONE, TWO), ledger()], ["host 1: it has no entry, and others with two"]),
+        ([ledger(ONE, SICK), ledger(ONE)], ["host 1: it ends with one, and others with two"]),
+        ([ledger(ONE, TWO), ledger(ONE, problem="line 2 was changed")], ["host 1: line 2 was changed"]),
+    ],
+)
+def test_ledgers_are_held_against_each_other(ledgers: list[dict[str, Any]], wrong: list[str]) -> None:
+    hosts = {f"host {number}": found for number, found in enumerate(ledgers)}
+    items = {item["item"]: item for item in status_checklist(fleet(hosts), "two", [], {}, HEALTH)}
+    whole = items["ledger of releases whole"]
+    assert whole["done"] == (not wrong)
+    assert whole["detail"].partition(": lines were removed")[0] == "; ".join(wrong)
+
+
 def test_secrets_are_unknown_where_no_release_says_which_there_are() -> None:
     first = status_checklist(fleet({"dev": status(services=[])}), "", None, {}, HEALTH)[0]
     assert (first["item"], first["done"]) == ("secrets referenced", None)
