@@ -170,6 +170,16 @@ def test_of_two_runs_at_once_one_goes_on_and_the_other_leaves_nothing(platform: 
         assert len({lease["run"] for lease in platform.leases()}) == 1
 
 
+def test_a_lease_on_the_second_proxy_alone_is_one(platform: Platform) -> None:
+    other = {"directory": str(platform.directories[1]), "run": "other"}
+    assert run_module("release_lease", other)["lease"]["run"] == "other"
+    done = platform.play("first")
+    assert done.returncode != 0
+    assert "other" in said(done)
+    # What the first proxy had given is given back.
+    assert platform.holders() == ["", "other"]
+
+
 def test_check_mode_takes_nothing_and_says_who_has_it(platform: Platform, tmp_path: Path) -> None:
     asked = {"directory": str(tmp_path / "edge1"), "run": "other"}
     assert run_module("release_lease", asked, check=True)["lease"]["number"] == 1

@@ -16,13 +16,22 @@ from tests.support import REPOSITORY
 
 GROUPS = yaml.safe_load((REPOSITORY / "meta/runtime.yml").read_text())["action_groups"]
 # What a run of these does is told to everybody else by the lease; `images` and `ledger` show that they ask for it.
-LED = ("deploy.yml", "parts/release.yml", "rollback.yml", "destroy.yml")
+LED = (
+    "parts/begin.yml",
+    "deploy.yml",
+    "release.yml",
+    "parts/release.yml",
+    "rollback.yml",
+    "certificates.yml",
+    "destroy.yml",
+)
 # They look, take the lease, or tell, and change nothing else.
 LOOKING = {
     "Be the only one who changes the platform",
     "Read which colour serves",
     "Find the release to go back to",
-    "Say of a release that failed why it did",
+    "Say of a release that failed why it did, and of another what is left undone",
+    "Say what failed",
 }
 
 
