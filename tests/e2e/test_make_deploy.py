@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.conftest import SECRETS, Machine
 from tests.support import eventually
 
+SCREEN_LINES = 50
 RATE = 150
 PLAY = ".venv/bin/ansible-playbook playbooks/deploy.yml -i inventories/dev"
 # What the last of the killed runs brought, and what serves from then on.
@@ -157,6 +158,9 @@ def test_a_bad_release_is_undone_and_says_why(machine: Machine) -> None:
     assert began == sorted(began)
     assert "goes on serving" in done.stdout
     assert "web-1" in done.stdout
+    # The end of the run says all, on two screens.
+    report = done.stdout[done.stdout.rindex("TASK [lastro.platform.app : Show what it said last]") :]
+    assert len(report.splitlines()) <= 2 * SCREEN_LINES, report
     assert machine.get("/version") == {"release": "one"}
     done = machine.play("-e app_release=one")
     assert recap(done.stdout)["changed"] == 0, done.stdout[-3000:]
@@ -254,8 +258,19 @@ def test_a_run_that_is_killed_is_repaired_by_the_next(machine: Machine, task: st
 
 def test_the_way_back_and_forth(machine: Machine) -> None:
     migrated = machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json")
-    done = machine.attempt("make rollback")
+    # A release comes back with the Compose file that it had, whatever is in the file of today.
+    compose = "examples/reference_app/compose.yaml"
+    machine.run(
+        f"sed -i.before 's/^x-environment:.*/&\\n  APP_NOTE: today/' {compose} && grep -c 'APP_NOTE: today' {compose}"
+    )
+    try:
+        done = machine.attempt("make rollback")
+    finally:
+        machine.run(f"mv {compose}.before {compose}")
     assert done.returncode == 0, done.stdout[-4000:]
+    environments = machine.run("docker inspect --format '{{.Config.Env}}' $(docker ps --quiet)")
+    assert "APP_ENVIRONMENT" in environments
+    assert "APP_NOTE" not in environments
     assert machine.get("/version") == {"release": "start"}
     assert "TASK [lastro.platform.app : Migrate and seed behind a gate]" not in done.stdout
     assert machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json") == migrated
