@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import select
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -265,13 +266,32 @@ def test_sigterm_lets_the_request_under_way_finish(migrated: World) -> None:
     assert web.state()["ExitCode"] in (0, 143)
 
 
-def test_sigterm_lets_the_worker_finish(migrated: World) -> None:
-    command = ("python3", "-m", "reference_app.worker")
-    worker = migrated.start("stopped", migrated.image, *migrated.app_options(APP_RELEASE="stopped"), command=command)
-    eventually(lambda: migrated.cli("probe-job", APP_RELEASE="stopped").returncode == 0, "the worker works")
+def test_sigterm_lets_the_worker_finish_the_job_at_hand(migrated: World) -> None:
+    settings = {"APP_RELEASE": "stopped", "APP_QUEUE": "stopped"}
+    options, command = migrated.app_options(**settings), ("python3", "-m", "reference_app.worker")
+    worker = migrated.start("stopped", migrated.image, *options, command=command)
+    eventually(lambda: migrated.cli("probe-job", **settings).returncode == 0, "the worker works")
+    web = migrated.web(**settings)
+
+    def post(seconds: float) -> str:
+        body = {"values": [1], "seconds": seconds}
+        return str(web.request("POST", "/jobs", body, headers=migrated.key("client")).json["id"])
+
+    def state(job: str) -> tuple[str, int]:
+        found = web.get(f"/jobs/{job}", headers=migrated.key("client")).json
+        return found["state"], found["attempts"]
+
+    at_hand = post(4)
+    time.sleep(1)
+    assert state(at_hand)[0] != "done"
+    later = post(0)
     docker("stop", "--time", "20", worker.name)
     assert worker.state()["ExitCode"] == 0
     assert all(worker.log_entries())
+    assert state(at_hand) == ("done", 1)
+    assert state(later)[0] == "queued", "nobody has it: it is the next worker's"
+    migrated.start("next", migrated.image, *options, command=command)
+    eventually(lambda: state(later) == ("done", 1), "the next worker has it")
 
 
 @pytest.mark.parametrize("how", ["environment", "release name"])
