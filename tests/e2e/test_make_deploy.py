@@ -184,10 +184,14 @@ def test_a_release_whose_smoke_test_fails_is_taken_back_while_it_serves(machine:
     machine.run(
         "cp -r examples/reference_app /tmp/app && sed -i 's/cli, healthcheck/cli, healthchick/' /tmp/app/compose.yaml"
     )
-    done = machine.play("-e app_smoke=true -e app_release=two -e app_compose_file=/tmp/app/compose.yaml")
+    # A metric of the application that is 1, taken for its dead letters.
+    bus = {"name": "letters", "type": "event_bus", "url": "http://127.0.0.1:8080/metrics", "dlq_metric": "python_info"}
+    given = json.dumps({"app_watch_checks": [bus]})
+    done = machine.play(f"-e app_smoke=true -e app_release=two -e app_compose_file=/tmp/app/compose.yaml -e '{given}'")
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
     assert re.search(r"Release two did not pass on dev: .*smoke test of web.* ended with 2", said), said[-3000:]
+    assert re.search(r"Release two did not pass on dev: .*letters: .*python_info", said), said[-3000:]
     assert "goes on serving the release before, on every host" in said
     assert machine.get("/version") == {"release": "one"}
 
