@@ -8,11 +8,13 @@ BIN := .venv/bin
 # With a sudo that asks for a password: ARGUMENTS=--ask-become-pass
 RELEASE ?=
 STATE ?= on
+# The name of a run, where somebody has to know it afterwards: `make return`.
+RUN ?=
 ARGUMENTS ?=
-PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(ARGUMENTS)
+PLAY = $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e app_release=$(RELEASE)) $(if $(RUN),-e platform_run=$(RUN)) $(ARGUMENTS)
 export PATH := /usr/sbin:/usr/bin:$(PATH)
 
-.PHONY: help deploy release rollback close maintenance promote prune status logs health certificates rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
+.PHONY: help deploy release rollback return close maintenance promote prune status logs health certificates rotate-keys destroy check test test-fast lint unit integration molecule e2e lab-up lab-down lab-test matrix artefacts docs changelog bench proof lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +30,9 @@ release: .venv/.complete ## Release the application alone: hosts, Postgres and R
 
 rollback: .venv/.complete ## Go back to the last good release, or to a kept one (RELEASE=name, ENVIRONMENT=dev)
 	@$(BIN)/ansible-playbook -i $(INVENTORY) $(if $(RELEASE),-e release=$(RELEASE)) $(ARGUMENTS) playbooks/rollback.yml
+
+return: .venv/.complete ## Give back the lease of a run of CI that failed (RUN=its name), so that nobody waits for its end
+	@$(PLAY) playbooks/return.yml
 
 close: .venv/.complete ## Close the last release when all has been well for the environment's closing window
 	@$(PLAY) playbooks/close.yml

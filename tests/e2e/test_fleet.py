@@ -192,6 +192,12 @@ def test_a_deploy_beside_another_is_refused(fleet: Fleet) -> None:
     fleet.play("deploy", app_release="two", platform_lease_take_over=41)
     after = json.loads(edge.run("cat", path).stdout)
     assert (before["until"], after["until"], after["number"]) == (0, 0, 42)
+    # Whoever knows that it is over, as the CI that ran it does, gives it back by its name.
+    edge.run("sh", "-c", f"cat >{path}", stdin=json.dumps({**lease, "number": 43}))
+    fleet.play("return", platform_run="another")
+    assert json.loads(edge.run("cat", path).stdout)["until"] == until
+    fleet.play("return", platform_run="elsewhere")
+    assert json.loads(edge.run("cat", path).stdout)["until"] == 0
 
 
 def test_another_platform_with_the_same_ports_is_refused(fleet: Fleet) -> None:
