@@ -191,7 +191,9 @@ def test_a_release_whose_smoke_test_fails_is_taken_back_while_it_serves(machine:
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
     assert re.search(r"Release two did not pass on dev: .*smoke test of web.* ended with 2", said), said[-3000:]
-    assert re.search(r"Release two did not pass on dev: .*letters \(event_bus .*: python_info is 1,", said), said[-3000:]
+    assert re.search(r"Release two did not pass on dev: .*letters \(event_bus .*: python_info is 1,", said), said[
+        -3000:
+    ]
     assert "goes on serving the release before, on every host" in said
     assert machine.get("/version") == {"release": "one"}
 
