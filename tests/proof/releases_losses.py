@@ -14,8 +14,9 @@ from typing import Any
 
 from tests.fleet import Fleet
 
-UNDO_SECONDS = 15
-VARIABLES = {"proxy_watch_seconds": 15, "proxy_undo_seconds": UNDO_SECONDS, "app_drain_timeout": 5}
+# Longer than the watch and all that comes before a release is kept: else every release is taken back.
+UNDO_SECONDS = 40
+VARIABLES = {"proxy_watch_seconds": 10, "proxy_undo_seconds": UNDO_SECONDS, "app_drain_timeout": 5}
 BEFORE, WANTED = "one", "two"
 MARKER = "/var/lib/lastro/lastro/proxy/provisional.json"
 DEADLINE_SECONDS = 120
