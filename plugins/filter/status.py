@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,14 +23,16 @@ def table(rows: Iterable[Iterable[Any]], header: Iterable[str]) -> str:
 
 def fleet(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What M(lastro.platform.platform_status) found on each host, as one platform."""
+    ledgers = {host: status.get("ledger") or {} for host, status in statuses.items()}
+    releases = _releases(ledgers.values())
     return {
         "hosts": list(statuses),
         "services": [{**row, "host": host} for host, status in statuses.items() for row in status["services"]],
         "volumes": sorted({volume for status in statuses.values() for volume in status["volumes"]}),
         "jobs": [job for status in statuses.values() for job in status["jobs"]],
         "probes": [{**probe, "host": host} for host, status in statuses.items() for probe in status["probes"]],
-        "releases": _releases([status.get("ledger") or {} for status in statuses.values()]),
-        "ledgers": _ledgers({host: status.get("ledger") or {} for host, status in statuses.items()}),
+        "releases": releases,
+        "ledgers": _ledgers(ledgers, releases),
         "trying": {host: status["trying"] for host, status in statuses.items() if status.get("trying")},
         "changing": next((status["changing"] for status in statuses.values() if status.get("changing")), ""),
     }
@@ -46,12 +48,12 @@ def _releases(ledgers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: float(one["at"]))
 
 
-def _ledgers(ledgers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _ledgers(ledgers: Mapping[str, Mapping[str, Any]], releases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What is wrong with the ledger of each host; empty where nothing is.
 
     A file that was cut at its end is whole for itself, so it is held against those of the others.
     """
-    newest = next(reversed(_releases(ledgers.values())), None)
+    newest = releases[-1] if releases else None
 
     def wrong(ledger: Mapping[str, Any]) -> str:
         own = next(reversed(ledger.get("releases") or []), None)

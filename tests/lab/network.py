@@ -85,8 +85,8 @@ def lasting_place(host: str) -> Iterator[Place]:
         hosts = docker("ps", "--all", "--quiet", "--filter", f"network={_LASTING}").split()
         form = '{{(index .NetworkSettings.Networks "' + _LASTING + '").IPAMConfig.IPv4Address}}'
         taken = docker("inspect", "--format", form, *hosts).split() if hosts else []
-        addresses = (host_address(subnet(_LASTING.removeprefix("lt-")), index) for index in range(256))
-        free = next(address for address in addresses if address not in taken)
+        own = subnet(_LASTING.removeprefix("lt-"))
+        free = next(address for index in range(256) if (address := host_address(own, index)) not in taken)
         yield Place(_LASTING, free, host, 0, {})
 
 

@@ -27,12 +27,12 @@ from tests.lab import labs
 from tests.lab.labs import Wanted
 from tests.lab.machine import DOCKER
 from tests.proof import releases_bad, releases_kills, releases_losses, releases_speed
+from tests.proof.releases_kills import EDGES
 from tests.support import REPOSITORY, random_name
 from tests.traffic import Traffic
 
 INVENTORY = REPOSITORY / "tests/inventories/releases"
 PEER = "peer"
-EDGES = ("edge1", "edge2")
 RATE, SECONDS, REQUESTS = 160, 680, 100_000
 PEER_RATE, PEER_SECONDS = 160, 40
 RELEASES = ("one", "two", "three")
@@ -170,7 +170,7 @@ def _taken(fleet: Fleet, step: Step) -> dict[str, Any]:
     began = time.monotonic()
     done = fleet.attempt(step.playbook, **step.variables)
     seconds = round(time.monotonic() - began, 1)
-    served = sorted({fleet.get("/version", host)["release"] for host in EDGES for _ in range(3)})
+    served = sorted(fleet.served(*EDGES))
     as_meant = (done.returncode != 0) == step.fails and served == [step.serves] and step.shown(fleet, done.stdout)
     said = {} if as_meant else {"said": done.stdout[-3000:]}
     return {"step": step.name, "as_meant": as_meant, "serves": served, "seconds": seconds, **said}

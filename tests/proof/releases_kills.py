@@ -25,6 +25,7 @@ UNDO_SECONDS = 15
 SETTLED_SECONDS = UNDO_SECONDS + 10
 VARIABLES = {"proxy_watch_seconds": 2, "proxy_undo_seconds": UNDO_SECONDS, "app_drain_timeout": 5}
 RELEASES = ("one", "two")
+EDGES = ("edge1", "edge2")
 MARKER = "/var/lib/lastro/lastro/proxy/provisional.json"
 
 
@@ -51,13 +52,15 @@ def prove(fleet: Fleet) -> dict[str, Any]:
 
 def _kill(fleet: Fleet, number: int) -> dict[str, Any]:
     """A deploy of the other release, killed as a task begins; what users get meanwhile, and what the next deploy makes of it."""
-    serving = min(_served(fleet))
+    serving = min(fleet.served(*EDGES))
     wanted = next(release for release in RELEASES if release != serving)
     with Watch(fleet) as seen:
         run = _run(fleet, number, wanted)
         settled = _settled(fleet)
-    left = sorted(_served(fleet))
-    repaired = fleet.attempt("deploy", app_release=wanted, **VARIABLES).returncode == 0 and _served(fleet) == {wanted}
+    left = sorted(fleet.served(*EDGES))
+    repaired = fleet.attempt("deploy", app_release=wanted, **VARIABLES).returncode == 0 and fleet.served(*EDGES) == {
+        wanted
+    }
     passed = (
         run.code == -signal.SIGKILL,
         settled is not None,
@@ -113,14 +116,8 @@ def _settled(fleet: Fleet) -> float | None:
     """Seconds until both proxies serve one release and none of them is provisional; None where that takes too long."""
     began = time.monotonic()
     while time.monotonic() < began + SETTLED_SECONDS:
-        tried = [
-            fleet.lab.host(host).run("test", "-e", MARKER, check=False).returncode == 0 for host in ("edge1", "edge2")
-        ]
-        if not any(tried) and len(_served(fleet)) == 1:
+        tried = [fleet.lab.host(host).run("test", "-e", MARKER, check=False).returncode == 0 for host in EDGES]
+        if not any(tried) and len(fleet.served(*EDGES)) == 1:
             return round(time.monotonic() - began, 1)
         time.sleep(0.5)
     return None
-
-
-def _served(fleet: Fleet) -> set[str]:
-    return {fleet.get("/version", host)["release"] for host in ("edge1", "edge2") for _ in range(3)}

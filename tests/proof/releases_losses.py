@@ -13,12 +13,12 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from tests.fleet import Fleet
+from tests.proof.releases_kills import EDGES, MARKER
 
 # Longer than the watch and all that comes before a release is kept: else every release is taken back.
 UNDO_SECONDS = 40
 VARIABLES = {"proxy_watch_seconds": 10, "proxy_undo_seconds": UNDO_SECONDS, "app_drain_timeout": 5}
 BEFORE, WANTED = "one", "two"
-MARKER = "/var/lib/lastro/lastro/proxy/provisional.json"
 DEADLINE_SECONDS = 120
 
 
@@ -43,8 +43,8 @@ def _is_tried(fleet: Fleet) -> bool:
 
 
 LOSSES = {
-    "host of the application, while the release starts": Loss("app2", _starts, ("edge1", "edge2"), "app2:"),
-    "host of the application, during the watch": Loss("app2", _is_tried, ("edge1", "edge2"), "app2"),
+    "host of the application, while the release starts": Loss("app2", _starts, EDGES, "app2:"),
+    "host of the application, during the watch": Loss("app2", _is_tried, EDGES, "app2"),
     "proxy, during the watch": Loss("edge2", _is_tried, ("edge1",), "edge2"),
 }
 
@@ -72,13 +72,13 @@ def _one(fleet: Fleet, loss: Loss) -> dict[str, Any]:
     try:
         run.join()
         ended = round(time.monotonic() - lost, 1)
-        served = sorted(_served(fleet, loss.left))
+        served = sorted(fleet.served(*loss.left))
     finally:
         fleet.lab.power_on(loss.host)
     # A proxy that comes back serves what was kept, too.
     fleet.serves()
     time.sleep(UNDO_SECONDS)
-    after = sorted(_served(fleet, ("edge1", "edge2")))
+    after = sorted(fleet.served(*EDGES))
     output = runs[0].stdout
     said = output[output.rfind("did not pass on") :][:300]
     repaired = fleet.attempt("deploy", app_release=BEFORE, **VARIABLES).returncode == 0
@@ -91,7 +91,3 @@ def _one(fleet: Fleet, loss: Loss) -> dict[str, Any]:
         "next_deploy_succeeded": repaired,
         "says": said if loss.said in said else output[-2000:],
     }
-
-
-def _served(fleet: Fleet, proxies: tuple[str, ...]) -> set[str]:
-    return {fleet.get("/version", host)["release"] for host in proxies for _ in range(3)}
