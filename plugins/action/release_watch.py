@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -59,7 +59,11 @@ class ActionModule(ActionBase):
         while not over.wait(wait):
             wait = LOOK_SECONDS
             if note.exists():
-                told = self._low_level_execute_command(f"touch {shlex.quote(stop)}")
-                if told["rc"]:
-                    display.v(f"The watch goes on to its end: {told['stderr']}")
+                try:
+                    told = self._low_level_execute_command(f"touch {shlex.quote(stop)}")
+                    problem = told["stderr"] if told["rc"] else ""
+                except AnsibleError as error:
+                    problem = str(error)
+                if problem:
+                    display.v(f"The watch goes on to its end: {problem}")
                 return

@@ -180,6 +180,19 @@ def test_a_lease_on_the_second_proxy_alone_is_one(platform: Platform) -> None:
     assert platform.holders() == ["", "other"]
 
 
+@pytest.mark.parametrize(("minutes_ago", "renewed"), [(1, False), (3, True)])
+def test_it_is_renewed_before_a_batch_where_a_tenth_of_it_is_over(
+    platform: Platform, minutes_ago: int, renewed: bool
+) -> None:
+    renew = {"ansible.builtin.include_role": {**ROLE, "tasks_from": "renew"}}
+    renew["vars"] = {"platform_began": time.time() - 60 * minutes_ago, "platform_lease": {"run": "first"}}
+    age = {"ansible.builtin.pause": {"seconds": 2}, "run_once": True}
+    assert platform.play("first", age, renew, platform_lease_seconds=1200).returncode == 0
+    # The task asks every proxy for its directory by the first one's name, which here is the first one's alone.
+    lease = platform.leases()[0]
+    assert (round(lease["until"] - lease["since"]) > 1200) == renewed
+
+
 def test_check_mode_takes_nothing_and_says_who_has_it(platform: Platform, tmp_path: Path) -> None:
     asked = {"directory": str(tmp_path / "edge1"), "run": "other"}
     assert run_module("release_lease", asked, check=True)["lease"]["number"] == 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils import _preflight, _preflight_readings
 from ansible_collections.lastro.platform.plugins.module_utils._preflight import GIB, MIB, Controller, Limits, Listener
+from ansible_collections.lastro.platform.plugins.module_utils._stack_files import StackDirectory
 
 from tests.support import REPOSITORY
 
@@ -48,6 +49,15 @@ GOOD: dict[str, Any] = {
 PORTS = [{"port": 5432, "address": "172.30.77.1", "owner": "x-postgres"}]
 SUPPORTED = "Use Debian 12, Debian 13 or Ubuntu 24.04."
 STOP = "Stop that, or choose another port."
+
+
+def test_a_stack_is_known_by_its_record_whether_it_runs_or_not(tmp_path: Path) -> None:
+    for name in ("app-jobs", "postgres", "backups"):
+        (tmp_path / name).mkdir()
+    for name in ("app-jobs", "postgres"):
+        StackDirectory(str(tmp_path / name)).write_record([], {})
+    assert _preflight_readings._stacks(str(tmp_path)) == ["app-jobs", "postgres"]
+    assert _preflight_readings._stacks(str(tmp_path / "nowhere")) == []
 
 
 def lines(ports: list[dict[str, Any]] | None = None, **readings: Any) -> list[str]:
