@@ -36,8 +36,8 @@ class ActionModule(ActionBase):
         note = Path(constants.DEFAULT_LOCAL_TMP) / f"release-watch-{self._task._uuid}"
         # On the host, where it does not outlive a reboot.
         stop = f"/run/lastro-watch-{self._task._uuid}-{os.getpid()}"
-        over = threading.Event()
-        listener = threading.Thread(target=self._listen, args=(note, stop, over), daemon=True)
+        over, told = threading.Event(), threading.Event()
+        listener = threading.Thread(target=self._listen, args=(note, stop, over, told), daemon=True)
         listener.start()
         try:
             done: dict[str, Any] = self._execute_module(
@@ -51,17 +51,20 @@ class ActionModule(ActionBase):
             listener.join()
         if done.get("failed"):
             note.touch()
+        if told.is_set():
+            self._low_level_execute_command(f"rm -f {shlex.quote(stop)}")
         return done
 
-    def _listen(self, note: Path, stop: str, over: threading.Event) -> None:
+    def _listen(self, note: Path, stop: str, over: threading.Event, told: threading.Event) -> None:
         """Have the module on this host end where another one's has failed. Where that cannot be said it ends by its time."""
         wait = BEGUN_SECONDS
         while not over.wait(wait):
             wait = LOOK_SECONDS
             if note.exists():
+                told.set()
                 try:
-                    told = self._low_level_execute_command(f"touch {shlex.quote(stop)}")
-                    problem = told["stderr"] if told["rc"] else ""
+                    done = self._low_level_execute_command(f"touch {shlex.quote(stop)}")
+                    problem = done["stderr"] if done["rc"] else ""
                 except AnsibleError as error:
                     problem = str(error)
                 if problem:

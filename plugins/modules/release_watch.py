@@ -212,7 +212,7 @@ def main() -> None:
             prober(params["probe_urls"], params["probe_host"], number) as probe,
         ):
             times = (params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
-            found = watch(look, probe, rules, *times, ended=lambda: told_to_end(params["stop_file"]))
+            found = watch(look, probe, rules, *times, ended=lambda: os.path.exists(params["stop_file"] or ""))
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if found["verdict"] == BAD:
@@ -221,15 +221,6 @@ def main() -> None:
         said = f"Only {found['new']['requests']} requests came in {found['watched_seconds']} s, {params['requests_min']} are needed to know"
         module.fail_json(msg=f"{said}. Watch longer, or have requests sent: `probe_rate`.", **found)
     module.exit_json(changed=False, **found)
-
-
-def told_to_end(file: str | None) -> bool:
-    """Whether the file is there; it is taken away."""
-    try:
-        os.unlink(file or "")
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def looker(admin: Admin, colour: str) -> Callable[[], tuple[Look, Look]]:
