@@ -47,6 +47,8 @@ class Inventory:
     # Percentages of the clients that get a release before all do.
     canary_steps: Sequence[Any] = ()
     watch_seconds: Any = 0
+    # None where the role's default stands, which goes with the watch.
+    undo_seconds: Any = None
     # The address that the hosts of the proxy share; empty for none.
     virtual_address: str = ""
     virtual_router_id: Any = 51
@@ -64,6 +66,7 @@ def problems(inventory: Inventory) -> list[str]:
         *_databases(inventory),
         *_redis_servers(inventory),
         *_canary(inventory),
+        *_undo(inventory),
         *_virtual_address(inventory),
     ]
 
@@ -121,11 +124,28 @@ def _canary(inventory: Inventory) -> Iterator[str]:
             f"proxy_canary_steps is {list(inventory.canary_steps)}, which are no rising percentages of the clients. "
             "Give numbers from 1 to 99, the smallest first, as [5, 25]; everybody comes last by itself."
         )
-    elif steps and float(inventory.watch_seconds) <= 0:
+    elif steps and _seconds(inventory.watch_seconds) == 0:
         yield (
             f"proxy_canary_steps is {list(inventory.canary_steps)}, and nobody watches them: proxy_watch_seconds is {inventory.watch_seconds}. "
             "Say how long each step is watched, as 60, or leave the steps out."
         )
+
+
+def _undo(inventory: Inventory) -> Iterator[str]:
+    watch, undo = _seconds(inventory.watch_seconds), _seconds(inventory.undo_seconds)
+    if watch is not None and undo is not None and undo <= watch:
+        yield (
+            f"proxy_undo_seconds is {inventory.undo_seconds}, and proxy_watch_seconds is {inventory.watch_seconds}: every release would be "
+            "taken back before its watch is over. Leave proxy_undo_seconds out, or give it a minute more than the watch and the smoke tests take."
+        )
+
+
+def _seconds(value: Any) -> float | None:
+    """None for what is no number: the argument specs say so."""
+    try:
+        return max(float(value), 0.0)
+    except (TypeError, ValueError):
+        return None
 
 
 def _virtual_address(inventory: Inventory) -> Iterator[str]:

@@ -200,7 +200,7 @@ def test_a_release_whose_smoke_test_fails_is_taken_back_while_it_serves(machine:
 
 def test_a_run_that_is_killed_while_it_watches_is_taken_back_by_the_host(machine: Machine) -> None:
     machine.run(
-        f"{PLAY} -e app_release=two -e proxy_watch_seconds=60 -e proxy_undo_seconds=20 >/tmp/killed.log 2>&1 & run=$!;"
+        f"{PLAY} -e app_release=two -e proxy_watch_seconds=15 -e proxy_undo_seconds=20 >/tmp/killed.log 2>&1 & run=$!;"
         # Ansible names a task of a watch only when it ended.
         " until test -e /var/lib/lastro/lastro/proxy/provisional.json; do kill -0 $run || exit 1; sleep 0.1; done;"
         " sleep 3; kill -KILL $run"

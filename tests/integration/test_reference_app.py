@@ -266,32 +266,55 @@ def test_sigterm_lets_the_request_under_way_finish(migrated: World) -> None:
     assert web.state()["ExitCode"] in (0, 143)
 
 
-def test_sigterm_lets_the_worker_finish_the_job_at_hand(migrated: World) -> None:
-    settings = {"APP_RELEASE": "stopped", "APP_QUEUE": "stopped"}
-    options, command = migrated.app_options(**settings), ("python3", "-m", "reference_app.worker")
-    worker = migrated.start("stopped", migrated.image, *options, command=command)
-    eventually(lambda: migrated.cli("probe-job", **settings).returncode == 0, "the worker works")
-    web = migrated.web(**settings)
+class Stopped:
+    """A worker that is told to stop, on a queue of its own, and who gives it work."""
 
-    def post(seconds: float) -> str:
+    def __init__(self, world: World, name: str) -> None:
+        settings = {"APP_RELEASE": name, "APP_QUEUE": name}
+        self.world, self.options = world, world.app_options(**settings)
+        self.worker = self.start(name)
+        eventually(lambda: world.cli("probe-job", **settings).returncode == 0, "the worker works")
+        self.web = world.web(**settings)
+
+    def start(self, name: str) -> Container:
+        return self.world.start(
+            name, self.world.image, *self.options, command=("python3", "-m", "reference_app.worker")
+        )
+
+    def post(self, seconds: float) -> str:
         body = {"values": [1], "seconds": seconds}
-        return str(web.request("POST", "/jobs", body, headers=migrated.key("client")).json["id"])
+        return str(self.web.request("POST", "/jobs", body, headers=self.world.key("client")).json["id"])
 
-    def state(job: str) -> tuple[str, int]:
-        found = web.get(f"/jobs/{job}", headers=migrated.key("client")).json
+    def state(self, job: str) -> tuple[str, int]:
+        found = self.web.get(f"/jobs/{job}", headers=self.world.key("client")).json
         return found["state"], found["attempts"]
 
-    at_hand = post(4)
+
+def test_sigterm_lets_the_worker_finish_the_job_at_hand(migrated: World) -> None:
+    told = Stopped(migrated, "stopped")
+    at_hand = told.post(4)
     time.sleep(1)
-    assert state(at_hand)[0] != "done"
-    later = post(0)
-    docker("stop", "--time", "20", worker.name)
-    assert worker.state()["ExitCode"] == 0
-    assert all(worker.log_entries())
-    assert state(at_hand) == ("done", 1)
-    assert state(later)[0] == "queued", "nobody has it: it is the next worker's"
-    migrated.start("next", migrated.image, *options, command=command)
-    eventually(lambda: state(later) == ("done", 1), "the next worker has it")
+    assert told.state(at_hand)[0] != "done"
+    later = told.post(0)
+    docker("stop", "--time", "20", told.worker.name)
+    assert told.worker.state()["ExitCode"] == 0
+    assert all(told.worker.log_entries())
+    assert told.state(at_hand) == ("done", 1)
+    assert told.state(later)[0] == "queued", "nobody has it: it is the next worker's"
+    told.start("next")
+    eventually(lambda: told.state(later) == ("done", 1), "the next worker has it")
+
+
+def test_sigterm_loses_no_job_that_the_worker_was_just_given(migrated: World) -> None:
+    told = Stopped(migrated, "given")
+    # Redis hands the job to whoever waits; who does not run cannot take it.
+    docker("kill", "--signal", "STOP", told.worker.name)
+    given = told.post(0)
+    for signal in ("TERM", "CONT"):
+        docker("kill", "--signal", signal, told.worker.name)
+    eventually(lambda: not told.worker.state()["Running"], "the worker has stopped")
+    assert told.worker.state()["ExitCode"] == 0
+    assert told.state(given) == ("done", 1)
 
 
 @pytest.mark.parametrize("how", ["environment", "release name"])

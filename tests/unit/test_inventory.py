@@ -51,6 +51,8 @@ def environments(**worker: str) -> dict[str, Any]:
         replace(GOOD, release="", release_needed=False),
         replace(GOOD, environment="stage", ansible_version="2.21.0.dev0"),
         replace(GOOD, canary_steps=[1, "5", 99], watch_seconds="60"),
+        replace(GOOD, watch_seconds=60, undo_seconds="61"),
+        replace(GOOD, watch_seconds="a minute", undo_seconds=0),
         replace(GOOD, **TWO_PROXIES),
         replace(GOOD, **TWO_PROXIES | {"virtual_address": "203.0.113.10/32", "virtual_router_id": "255"}),
         replace(GOOD, bind_address="203.0.113.9", virtual_router_id=0),
@@ -81,6 +83,11 @@ def test_a_good_inventory_has_no_problem(inventory: Inventory) -> None:
             {"canary_steps": [5], "watch_seconds": 0},
             "proxy_canary_steps is [5], and nobody watches them: proxy_watch_seconds is 0. "
             "Say how long each step is watched, as 60, or leave the steps out.",
+        ),
+        (
+            {"watch_seconds": "60", "undo_seconds": 60},
+            "proxy_undo_seconds is 60, and proxy_watch_seconds is 60: every release would be taken back before its watch is over. "
+            "Leave proxy_undo_seconds out, or give it a minute more than the watch and the smoke tests take.",
         ),
         *[
             (
