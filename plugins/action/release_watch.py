@@ -1,7 +1,7 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the module `release_watch` on every proxy until one of them has seen enough: the others need not look on, as all go back together.
+"""Run the module `release_watch` on every host until one of them has seen enough: the others need not look on, as all go back together.
 
 Each host's task is a process of its own, a child of the one that the operator started. They share its temporary directory, so the first that fails
 leaves a note there, and the others have their module end.

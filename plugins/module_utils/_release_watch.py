@@ -1,15 +1,18 @@
 # Copyright (c) 2026, Lastro maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the proxy sees of a release that has just begun to serve: failed requests, slow ones, servers that go, beside the release before."""
+"""What becomes of a release that has just begun to serve: what the proxy sees of it beside the release before, and what checks see."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.lastro.platform.plugins.module_utils._checks import cure, target
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._gate import Reading
 
 GOOD, BAD, TOO_FEW, ENDED = "good", "bad", "too_few_requests", "ended"
 
@@ -18,6 +21,8 @@ GOOD, BAD, TOO_FEW, ENDED = "good", "bad", "too_few_requests", "ended"
 LOST_PROBES_MIN = 3
 # HAProxy's mean latency is one of this many requests, or of all there were. (It says 1024, as the ones before weigh in, too.)
 SAMPLES = 512
+# So often in a row a check may break that held before.
+FORGIVEN = 1
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,33 @@ def problem(new: Figures, old: Figures, probes: Probes, rules: Rules) -> str:
     return ""
 
 
+class Checks:
+    """Checks that may not break any more once they held, and hold at the end.
+
+    The gate has seen the containers well already. Of what else is asked nobody knows yet how it goes with the release: a figure may take a while to come.
+    """
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]], ask: Callable[[float], Sequence[Reading]]) -> None:
+        self._specs, self._ask = specs, ask
+        self._held = {spec["name"] for spec in specs if spec["type"] == "container"}
+        self._bad = {spec["name"]: 0 for spec in specs}
+
+    def problem(self, last: bool) -> str:
+        """Ask all of them once; why the release must not stay, empty where nothing speaks against it."""
+        wrong = []
+        for spec, reading in zip(self._specs, self._ask(math.inf), strict=True):
+            name = spec["name"]
+            self._bad[name] = 0 if reading.ok else self._bad[name] + 1
+            if reading.ok:
+                self._held.add(name)
+            elif last or (name in self._held and self._bad[name] > FORGIVEN):
+                wrong.append((spec, reading))
+        if not wrong:
+            return ""
+        reasons = "; ".join(f"{spec['name']} ({target(spec)}): {reading.error}" for spec, reading in wrong)
+        return f"{reasons}. Cure: {'; '.join(dict.fromkeys(cure(spec) for spec, _reading in wrong))}"
+
+
 def watch(
     look: Callable[[], tuple[Look, Look]],
     probe: Callable[[], Probes],
@@ -149,10 +181,12 @@ def watch(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     ended: Callable[[], bool] = lambda: False,
+    checked: Callable[[bool], str] = lambda _last: "",
 ) -> dict[str, Any]:
     """Look until the time is over or something is wrong, or until somebody says that enough was seen.
 
-    `look` gives the new colour and the old one; `probe` sends requests, and returns what became of all of them so far, which goes on counting.
+    `look` gives the new colour and the old one; `probe` sends requests, and returns what became of all of them so far, which goes on counting; `checked`
+    says what else is wrong, and is told which look is the last one.
     """
     began = clock()
     first, first_old = look()
@@ -164,8 +198,8 @@ def watch(
         if old.requests < rules.requests_min:
             # Everybody has the new one: what the old one did until now.
             old = since(Look(), before, rules.requests_min)
-        wrong = problem(new, old, probes, rules)
         elapsed = clock() - began
+        wrong = problem(new, old, probes, rules) or checked(elapsed >= seconds)
         if wrong or elapsed >= seconds or ended():
             break
     if wrong:

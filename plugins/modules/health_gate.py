@@ -238,25 +238,13 @@ checks:
 """
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.lastro.platform.plugins.module_utils._checks import (
-    Probe,
-    evaluate,
-    prepare,
-    probe_of,
-    required,
-)
-from ansible_collections.lastro.platform.plugins.module_utils._checks_options import OPTIONS
-from ansible_collections.lastro.platform.plugins.module_utils._checks_postgres import psycopg2_missing
-from ansible_collections.lastro.platform.plugins.module_utils._checks_rabbitmq import basic
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._checks_asked import CHECKS_SPEC, asking, checks_of
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError, of_the_host
-from ansible_collections.lastro.platform.plugins.module_utils._gate import Patience, Reading, Streak, watch
+from ansible_collections.lastro.platform.plugins.module_utils._gate import Patience, watch
 from ansible_collections.lastro.platform.plugins.module_utils._gate_report import (
     masked,
     report,
@@ -266,7 +254,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._gate_report impor
 )
 
 ARGUMENTS = {
-    "checks": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS, "required_if": required()},
+    "checks": {**CHECKS_SPEC, "required": True},
     "consecutive": {"type": "int", "default": 1},
     "interval_seconds": {"type": "float", "default": 1.0},
     "timeout_seconds": {"type": "float", "default": 60.0},
@@ -276,8 +264,6 @@ ARGUMENTS = {
     "engine_socket": {"type": "path", "default": "/var/run/docker.sock"},
 }
 TIMES = ("consecutive", "interval_seconds", "timeout_seconds", "hold_for_seconds", "tolerance")
-# A check spends its time waiting, so all run at once; the limit is for a list that was made by mistake.
-THREADS = 512
 
 
 def main() -> None:
@@ -286,21 +272,13 @@ def main() -> None:
     receipt = None if module.check_mode else given["result_file"]
     try:
         patience = Patience(*(given[name] for name in TIMES))
-        specs = prepare(given["checks"])
+        specs = checks_of(module)
         if receipt:
             require_place(receipt)
     except PlatformError as error:
         module.fail_json(msg=str(error))
-    if not module.check_mode and any(spec["type"] == "postgres" for spec in specs) and psycopg2_missing():
-        module.fail_json(msg=missing_required_lib("psycopg2"))
-    # A server may send back what is behind `Bearer` alone.
-    tokens = (str(value).split() for spec in specs for value in spec.get("secret_headers", {}).values())
-    module.no_log_values.update(word for words in tokens for word in words if len(word) >= 8)
-    module.no_log_values.update(basic(spec) for spec in specs if spec["type"] == "rabbitmq" and spec["password"])
     started = datetime.now(UTC)
-    probes = [probe_of(spec, given["engine_socket"]) for spec in specs]
-    hide = partial(masked, secrets=frozenset(module.no_log_values))
-    result = run(specs, probes, Patience(1, 1, 0) if module.check_mode else patience, hide)
+    result = run(module, specs, Patience(1, 1, 0) if module.check_mode else patience)
     if receipt:
         try:
             write_receipt(receipt, masked(result, module.no_log_values), started)
@@ -312,12 +290,11 @@ def main() -> None:
     module.exit_json(changed=False, **result)
 
 
-def run(
-    specs: list[dict[str, Any]], probes: list[Probe], patience: Patience, hide: Callable[[str], str]
-) -> dict[str, Any]:
+def run(module: AnsibleModule, specs: list[dict[str, Any]], patience: Patience) -> dict[str, Any]:
     """Ask until it is decided; what the module returns."""
     began = time.monotonic()
-    streaks = hold(specs, probes, patience, hide)
+    with asking(module, specs, module.params["engine_socket"]) as ask:
+        streaks = watch([spec["name"] for spec in specs], patience, ask, time.monotonic, time.sleep)
     failed = [spec["name"] for spec, streak in zip(specs, streaks, strict=True) if not streak.holds]
     result: dict[str, Any] = {
         "ok": not failed,
@@ -329,19 +306,6 @@ def run(
     if failed:
         result["msg"] = report(specs, streaks, result["elapsed_seconds"])
     return result
-
-
-def hold(
-    specs: list[dict[str, Any]], probes: list[Probe], patience: Patience, hide: Callable[[str], str]
-) -> list[Streak]:
-    """Watch the checks, each in a thread of its own."""
-    with ThreadPoolExecutor(max_workers=min(len(specs), THREADS) or 1) as pool:
-
-        def measure(left: float) -> list[Reading]:
-            seconds = [min(spec["timeout_seconds"], left) for spec in specs]
-            return list(pool.map(lambda probe, most: evaluate(probe, most, hide=hide), probes, seconds))
-
-        return watch([spec["name"] for spec in specs], patience, measure, time.monotonic, time.sleep)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_watch
-short_description: Watch what the proxy sees of a release that has just begun to serve
+short_description: Watch a release that has just begun to serve
 version_added: 0.1.0
 description:
-  - It runs on the proxy host, reads HAProxy's counters of both colours from its admin socket, and fails at the first moment at which the new
-    colour does worse than it may. It changes nothing.
+  - On a host of the proxy it reads HAProxy's counters of both colours from its admin socket (O(directory)). On any host it asks O(checks), such as whether
+    containers restarted. It fails at the first moment at which the new colour does worse than it may. It changes nothing.
   - A server of the new colour that is down is enough. Failed requests (status 5xx, those that HAProxy itself answers among them) and latency
     count from O(requests_min) requests on, and are held against the colour before, latency service by service.
   - Where users send too few requests it can send its own (O(probe_rate)). Where there are too few all the same, the answer is
     V(too_few_requests), which is no proof; O(too_few) says whether that fails.
-  - Where the task runs on several proxies and fails on one of them, it ends on the others as well, as all of them go back to the colour before.
+  - Where the task runs on several hosts and fails on one of them, it ends on the others as well, as all of them go back to the colour before.
 author:
   - Lastro maintainers (@lastro-dev)
 attributes:
@@ -33,9 +33,8 @@ attributes:
     description: It changes nothing.
 options:
   directory:
-    description: Directory of the proxy's stack, with C(run/).
+    description: Directory of the proxy's stack, with C(run/). Without it only O(checks) are asked.
     type: path
-    required: true
   colour:
     description: The colour that serves now.
     type: str
@@ -81,6 +80,13 @@ options:
     description: The host that is asked for at O(probe_urls), where the routes are for some only.
     type: str
     default: ""
+  checks:
+    description:
+      - What is asked at each look besides, as of M(lastro.platform.health_gate).
+      - One that held and then breaks twice in a row takes the release back; at the end of the time all of them hold. Those of type V(container) count as
+        held from the beginning, as no release serves whose containers did not pass its gate.
+    required: false
+    default: []
   stop_file:
     description: The watch ends when this file is there, with the verdict V(ended); the action plugin names it, and has it made where another host's failed.
     type: path
@@ -90,7 +96,10 @@ options:
     choices: [pass, fail]
     default: pass
 extends_documentation_fragment:
+  - lastro.platform.checks
   - lastro.platform.lease
+requirements:
+  - psycopg2 (only for checks of type V(postgres))
 """
 
 EXAMPLES = r"""
@@ -108,6 +117,16 @@ EXAMPLES = r"""
     probe_rate: 10
     probe_urls: ["http://127.0.0.1:8080/ready"]
     too_few: fail
+
+- name: See on a host of the application that nothing is restarted
+  lastro.platform.release_watch:
+    colour: green
+    seconds: 60
+    checks:
+      - name: worker
+        type: container
+        container: shop-green-worker-1
+        restarts_max: 0
 """
 
 RETURN = r"""
@@ -149,8 +168,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPException
 from itertools import cycle
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lastro.platform.plugins.module_utils._checks_asked import CHECKS_SPEC, asking, checks_of
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin, parse_stat
@@ -159,6 +180,7 @@ from ansible_collections.lastro.platform.plugins.module_utils._release_watch imp
     BAD,
     GOOD,
     TOO_FEW,
+    Checks,
     Look,
     Probes,
     Rules,
@@ -182,13 +204,14 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "directory": {"type": "path", "required": True},
+            "directory": {"type": "path"},
             "colour": {"type": "str", "required": True, "choices": list(COLOURS)},
             "seconds": {"type": "float", "default": 30},
             "requests_min": {"type": "int", "default": 100},
             **{name: {"type": "float", "default": value} for name, value in numbers.items()},
             "probe_urls": {"type": "list", "elements": "str", "default": []},
             "probe_host": {"type": "str", "default": ""},
+            "checks": {**CHECKS_SPEC, "default": []},
             "stop_file": {"type": "path"},
             "too_few": {"type": "str", "choices": ["pass", "fail"], "default": "pass"},
             "lease": LEASE_SPEC,
@@ -198,21 +221,11 @@ def main() -> None:
     params = module.params
     try:
         refuse(params)
+        specs = checks_of(module)
         if module.check_mode:
             empty = {"requests": 0, "failed": 0, "failed_share": 0.0, "latency_ms": {}, "down": []}
             module.exit_json(changed=False, verdict=GOOD, problem="", watched_seconds=0.0, new=empty, old=empty)
-        rules = Rules(
-            *(params[name] for name in ("requests_min", "failed_max", "latency_factor_max", "latency_floor_ms"))
-        )
-        number = round(params["probe_rate"] * params["interval_seconds"]) if params["probe_urls"] else 0
-        look = looker(Admin(os.path.join(params["directory"], "run/admin.sock")), params["colour"])
-        # Nobody takes over meanwhile.
-        with (
-            held(params["lease"], module.check_mode),
-            prober(params["probe_urls"], params["probe_host"], number) as probe,
-        ):
-            times = (params["seconds"], params["interval_seconds"], time.monotonic, time.sleep)
-            found = watch(look, probe, rules, *times, ended=lambda: os.path.exists(params["stop_file"] or ""))
+        found = watched(module, specs)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if found["verdict"] == BAD:
@@ -223,9 +236,33 @@ def main() -> None:
     module.exit_json(changed=False, **found)
 
 
-def looker(admin: Admin, colour: str) -> Callable[[], tuple[Look, Look]]:
-    """The new colour and the old one."""
+def watched(module: AnsibleModule, specs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The verdict and what was seen. Nobody takes over meanwhile."""
+    params = module.params
+    number = round(params["probe_rate"] * params["interval_seconds"]) if params["probe_urls"] else 0
+    limits = [params[name] for name in ("failed_max", "latency_factor_max", "latency_floor_ms")]
+    rules = Rules(params["requests_min"] if params["directory"] else 0, *limits)
+    with (
+        held(params["lease"], module.check_mode),
+        prober(params["probe_urls"], params["probe_host"], number) as probe,
+        asking(module, specs) as ask,
+    ):
+        return watch(
+            looker(params["directory"], params["colour"]),
+            probe,
+            rules,
+            *(params["seconds"], params["interval_seconds"], time.monotonic, time.sleep),
+            ended=lambda: os.path.exists(params["stop_file"] or ""),
+            checked=Checks(specs, ask).problem,
+        )
+
+
+def looker(directory: str | None, colour: str) -> Callable[[], tuple[Look, Look]]:
+    """The new colour and the old one, as the proxy sees them. Where there is none nobody sees anything."""
     other = next(each for each in COLOURS if each != colour)
+    if not directory:
+        return lambda: (Look(), Look())
+    admin = Admin(os.path.join(directory, "run/admin.sock"))
 
     def look() -> tuple[Look, Look]:
         answer = admin.ask("show stat")

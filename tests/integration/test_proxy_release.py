@@ -23,14 +23,17 @@ from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
 from tests.support import REPOSITORY
 
-AGREED = yaml.safe_load((REPOSITORY / "playbooks/parts/release.yml").read_text())
+PLAYS = yaml.safe_load((REPOSITORY / "playbooks/parts/release.yml").read_text())
 (AGREED,) = [
     task["vars"]["proxy_agreed"]
-    for play in AGREED
+    for play in PLAYS
     for task in play.get("tasks", [])
     if task["name"] == "Agree on what serves"
 ]
-FAILURES = "{{ groups.proxy | map('extract', hostvars) | map(attribute='proxy_failure', default='') | select | list }}"
+# What of them is of no matter here: the batches before, and what waits for a release that replaces.
+(SWITCH,) = [play["vars"] for play in PLAYS if play["name"].startswith("Switch the proxies")]
+SWITCH = {name: value for name, value in SWITCH.items() if name not in ("replaces", "app_failures", "proxy_serving")}
+SERVING = "{{ hostvars[groups.proxy | first].proxy_serving }}"
 NAMES = ("edge1", "edge2")
 
 
@@ -43,21 +46,37 @@ class Pair:
             (directory / name).mkdir()
         self.stands = {name: Stand(directory / name) for name in NAMES}
 
-    def release(self, colour: str, first: bool = False, **variables: Any) -> CompletedProcess[str]:
-        """As playbooks/parts/release.yml does it, but that the proxies are only built the first time."""
+    def release(
+        self, colour: str, first: bool = False, lookers: dict[str, Any] | None = None, **variables: Any
+    ) -> CompletedProcess[str]:
+        """As playbooks/parts/release.yml does it, but that the proxies are only built the first time.
+
+        `lookers` are hosts of the application, each with the check that it looks on with.
+        """
         role: dict[str, Any] = {"name": "lastro.platform.proxy", "rolespec_validate": False}
-        switch = {**role, "tasks_from": "switch"}
-        tasks = [
+        of = {"proxy_colour": colour, "proxy_concludes": False}
+        agree = [
             {"ansible.builtin.include_role": role if first else {**role, "tasks_from": "read"}},
             {"ansible.builtin.include_role": {**role, "tasks_from": "agree"}, "vars": {"proxy_agreed": AGREED}},
-            {"ansible.builtin.include_role": switch, "vars": {"proxy_colour": colour, "proxy_failures": FAILURES}},
-            {"ansible.builtin.debug": {"msg": "failures: {{ proxy_failure }} serving: {{ proxy_serving }}"}},
         ]
-        plays = [{"hosts": "proxy", "gather_facts": False, "tasks": tasks}]
-        hosts = {name: stand.variables for name, stand in self.stands.items()}
-        groups = {"proxy": {"hosts": {key: {} for key in NAMES}}}
+        switch = {"ansible.builtin.include_role": {**role, "tasks_from": "switch"}, "vars": of}
+        conclude = {"ansible.builtin.include_role": {**role, "tasks_from": "conclude"}, "vars": of}
+        said = "failures: {{ proxy_failure }} serving: {{ proxy_serving }}"
+        plays: list[dict[str, Any]] = [
+            {"hosts": "proxy", "tasks": agree},
+            {"hosts": "proxy:app", "tasks": [switch], "vars": {**SWITCH, "proxy_serving": SERVING}},
+            {"hosts": "proxy", "tasks": [conclude], "vars": {"proxy_failures": SWITCH["proxy_failures"]}},
+            {"hosts": "proxy", "tasks": [{"ansible.builtin.debug": {"msg": said}}]},
+            {
+                "hosts": "app",
+                "tasks": [{"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} saw: {{ app_failure }}"}}],
+            },
+        ]
+        checks = {name: {"proxy_watch_checks": [check]} for name, check in (lookers or {}).items()}
+        hosts = {name: stand.variables for name, stand in self.stands.items()} | checks
+        groups = {"proxy": {"hosts": {key: {} for key in NAMES}}, "app": {"hosts": {key: {} for key in checks}}}
         given = {"proxy_replicas": {"web": 2}, "proxy_release": "1.4", "proxy_switch_seconds": 3, **variables}
-        return play(self.directory, plays, groups, hosts, given)
+        return play(self.directory, [{"gather_facts": False, **one} for one in plays], groups, hosts, given)
 
     def served(self) -> list[set[str]]:
         return [{stand.get()[1].rstrip("01") for _ in range(6)} for stand in self.stands.values()]
@@ -130,6 +149,45 @@ def test_a_canary_goes_step_by_step_on_both(pair: Pair) -> None:
         "the first step was the last"
     )
     assert pair.serves("blue")
+
+
+def test_what_a_host_of_the_application_sees_takes_it_back_on_both(pair: Pair) -> None:
+    """A worker serves nobody, so no proxy misses it."""
+    sees = pair.directory / "the-worker-runs"
+    sees.touch()
+    worker = {"name": "worker", "type": "command", "argv": ["test", "-e", str(sees)]}
+    quiet = {**worker, "argv": ["true"]}
+
+    def end() -> None:
+        for stand in pair.stands.values():
+            wait_for((stand.directory / "provisional.json").exists, 60)
+        time.sleep(4)
+        sees.unlink()
+
+    thread, files = threading.Thread(target=end), set(Path("/run").glob("lastro-watch-*"))
+    thread.start()
+    began = time.monotonic()
+    done = pair.release("green", lookers={"app1": quiet, "app2": worker}, proxy_watch_seconds=120)
+    thread.join()
+    assert time.monotonic() - began < 60, "it ended on all of them"
+    assert "app2 saw: app2: After " in said(done), done.stdout
+    assert "worker (command test): rc 1, wanted 0" in said(done)
+    assert set(Path("/run").glob("lastro-watch-*")) <= files
+    assert pair.serves("blue")
+
+
+def test_a_release_that_is_well_everywhere_is_kept(pair: Pair) -> None:
+    well = {"name": "worker", "type": "command", "argv": ["true"]}
+    watch = {"proxy_watch_seconds": 3, "proxy_watch_requests_min": 10, "proxy_watch_probe_rate": 10}
+    strategy = {"proxy_strategy": "canary", "proxy_canary_steps": [50]}
+    done = pair.release("green", lookers={"app1": well}, **watch, **strategy, proxy_watch_too_few="fail")
+    assert "app1 saw: " in said(done), done.stdout
+    assert pair.serves("green"), done.stdout
+    assert (
+        done.stdout.count("ok: [app1]\n")
+        == done.stdout.count("TASK [lastro.platform.proxy : Watch what becomes of the release]") * 2
+    )
+    assert pair.release("blue").returncode == 0
 
 
 def test_one_that_cannot_takes_both_back(pair: Pair) -> None:

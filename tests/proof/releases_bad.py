@@ -28,6 +28,11 @@ SCALE, SLOWER_MS = 0.05, 200
 REACTION_SECONDS, BACK_SECONDS = 15, 3
 VISIBLE_REQUESTS = 100
 WATCH = {"proxy_watch_seconds": 40, "proxy_watch_requests_min": 100, "app_start_seconds": 20}
+# Of the Compose file of the reference application; overrides what is in the image.
+ENVIRONMENT = "x-environment: &environment\n"
+WORKER = "[python3, -m, reference_app.worker]"
+# Longer than the start and the gate take, shorter than the watch.
+WORKER_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ class Bad:
     release: str
     reaches: bool | None  # None: it may, where nothing shows earlier what it is
     reason: str
+    # What its Compose file says in the place of what, and whether requests show what it is.
+    compose: tuple[str, str] | None = None
+    shown_by_requests: bool = True
 
 
 BAD = {
@@ -45,15 +53,21 @@ BAD = {
     "five_percent_errors": Bad("bad3-fault.error_percent.5", True, r"requests failed \("),
     "three_times_slower": Bad(f"bad4-fault.slow.{SLOWER_MS}", True, r"and the release before did in"),
     "leaks_memory": Bad("bad5-fault.leak", None, r"restart|memory|down|no answer of the application|requests failed"),
-    "wrong_version": Bad("bad6", False, r"somebody-elses"),
+    "wrong_version": Bad(
+        "bad6", False, r"somebody-elses", (ENVIRONMENT, f"{ENVIRONMENT}  APP_RELEASE: somebody-elses\n")
+    ),
     "exits_at_once": Bad("bad7-fault.crash_after.0", False, r"ends again and again|restarts|exit"),
+    # Well until it serves; no user is sent to it.
+    "its_worker_ends": Bad(
+        "bad8", True, r"worker.*restarted", (WORKER, f'[timeout, "{WORKER_SECONDS}", {WORKER[1:]}'), False
+    ),
 }
 
 
 def prove(fleet: Fleet) -> dict[str, Any]:
     found = {}
     for name, bad in BAD.items():
-        with _compose_file(name == "wrong_version") as more:
+        with _compose_file(bad.compose) as more:
             fleet.play("promote", app_release=bad.release, **more)
             found[name] = _one(fleet, bad, more)
         print(f"    {name}: {found[name]}", flush=True)
@@ -76,7 +90,7 @@ def _one(fleet: Fleet, bad: Bad, more: dict[str, Any]) -> dict[str, Any]:
         del os.environ["ANSIBLE_CALLBACKS_ENABLED"]
     record = traffic.record
     of_it = sorted(line["at"] / 1000 for line in record if line["release"] == release or line.get("error"))
-    seen = _first_seen(fleet, began, of_it)
+    seen = _first_seen(fleet, began, of_it if bad.shown_by_requests else [])
     reaction = round(of_it[-1] - seen, 1) if of_it and seen else None
     back = _back_seconds(done.stdout)
     others = sorted({line["release"] for line in record} - {release, ""})
@@ -113,7 +127,7 @@ def _deaths(fleet: Fleet, host: str, began: float) -> Iterator[float]:
     form = "{{.TimeNano}} {{.Actor.Attributes.exitCode}} {{.Actor.Attributes.name}}"
     for line in fleet.lab.host(host).run("docker", "events", *words, "--format", form).stdout.splitlines():
         nanoseconds, code, name = line.split()
-        if code in ("70", "137") and re.search(r"-(blue|green)-web", name):
+        if code in ("70", "124", "137") and re.search(r"-(blue|green)-(web|worker)", name):
             yield int(nanoseconds) / 1e9
 
 
@@ -140,14 +154,15 @@ def _back_seconds(output: str) -> float | None:
 
 
 @contextmanager
-def _compose_file(wrong: bool) -> Iterator[dict[str, Any]]:
-    """For a release that says it is another one: its Compose file overrides what is in the image."""
-    if not wrong:
+def _compose_file(change: tuple[str, str] | None) -> Iterator[dict[str, Any]]:
+    """The variable that names another Compose file, where a release needs one."""
+    if change is None:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(REPOSITORY / "examples/reference_app", Path(folder, "app"))
         file = Path(folder, "app/compose.yaml")
-        anchor = "x-environment: &environment\n"
-        file.write_text(file.read_text().replace(anchor, f"{anchor}  APP_RELEASE: somebody-elses\n"))
+        text = file.read_text()
+        assert change[0] in text, change
+        file.write_text(text.replace(*change))
         yield {"app_compose_file": str(file)}

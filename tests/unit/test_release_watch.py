@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.lastro.platform.plugins.module_utils._gate import Reading
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import parse_stat
 from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
     Backend,
+    Checks,
     Figures,
     Look,
     Probes,
@@ -213,3 +215,55 @@ def test_numbers_with_which_nothing_can_be_watched(wrong: dict[str, float]) -> N
     refuse(given)
     with pytest.raises(PlatformError, match=f"With this {next(iter(wrong))} nothing can be watched"):
         refuse({**given, **wrong})
+
+
+WELL, ILL = Reading(True, True, 1), Reading(False, True, 1, error="it restarted 1 times")
+WORKER = {"name": "worker", "type": "container", "container": "shop-green-worker-1"}
+LETTERS = {"name": "letters", "type": "event_bus", "url": "http://10.0.0.9/metrics"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "readings", "wrong"),
+    [
+        # The gate saw it well.
+        (WORKER, [ILL, ILL], [False, True]),
+        (WORKER, [ILL, WELL, ILL, WELL], [False] * 4),
+        (WORKER, [WELL, ILL, ILL], [False, False, True]),
+        # Nobody has seen it yet.
+        (LETTERS, [ILL, ILL, ILL], [False] * 3),
+        (LETTERS, [ILL, WELL, ILL, ILL], [False, False, False, True]),
+    ],
+)
+def test_a_check_that_held_may_not_break(spec: dict[str, Any], readings: list[Reading], wrong: list[bool]) -> None:
+    asked = iter(readings)
+    checks = Checks([spec], lambda _seconds: [next(asked)])
+    assert [bool(checks.problem(last=False)) for _ in readings] == wrong
+
+
+@pytest.mark.parametrize("spec", [WORKER, LETTERS])
+def test_at_the_end_every_check_holds(spec: dict[str, Any]) -> None:
+    checks = Checks([spec, {**WORKER, "name": "web"}], lambda _seconds: [ILL, WELL])
+    assert checks.problem(last=False) == ""
+    assert checks.problem(last=True).startswith(f"{spec['name']} ({spec['type']} ")
+    assert "it restarted 1 times. Cure: " in checks.problem(last=True)
+
+
+def test_what_checks_see_ends_the_watch() -> None:
+    now, last = [0.0], []
+
+    def sleep(time: float) -> None:
+        now[0] += time
+
+    def checked(at_last: bool) -> str:
+        last.append(at_last)
+        return "worker: it restarted 1 times" if now[0] >= 2 else ""
+
+    few = Rules(requests_min=0, failed_max=0.01, latency_factor_max=2, latency_floor_ms=50)
+    found = watch(lambda: (Look(), Look()), Probes, few, 3, 1, lambda: now[0], sleep, checked=checked)
+    assert (found["verdict"], found["watched_seconds"]) == ("bad", 2)
+    assert found["problem"] == "worker: it restarted 1 times"
+    now, last = [0.0], []
+    found = watch(
+        lambda: (Look(), Look()), Probes, few, 2, 1, lambda: now[0], sleep, checked=lambda at: last.append(at) or ""
+    )
+    assert (found["verdict"], last) == ("good", [False, True]), "where no proxy looks, no requests are needed"
