@@ -62,15 +62,15 @@ class Fleet:
             (folder / "host_vars" / f"{host}.json").write_text(json.dumps(values))
         return "-i", str(folder)
 
-    def joining(self, stranger: str, group: str, **variables: Any) -> tuple[str, str]:
-        """Arguments that add a host of the lab which is in no inventory to a group."""
+    def joining(self, stranger: str, *groups: str, **variables: Any) -> tuple[str, str]:
+        """Arguments that add a host of the lab which is in no inventory to groups."""
         address = self.lab.addresses[stranger]
         folder = self.lab.access.folder / "joining"
         folder.mkdir(exist_ok=True)
         # For a host of this second folder the inventory's own directory is another one.
         compose_file = {"app_compose_file": str(REPOSITORY / "examples/reference_app/compose.yaml")}
         hosts = {stranger: {**self.lab.access.variables(stranger, address), **compose_file, **variables}}
-        (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts}}))
+        (folder / "hosts.json").write_text(json.dumps({group: {"hosts": hosts} for group in groups}))
         return "-i", str(folder)
 
     def attempt(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
@@ -138,10 +138,11 @@ class Fleet:
 
 
 class Watch:
-    """A light load: somebody who asks for the version all the time, and keeps what was answered."""
+    """A light load: somebody who asks for the version all the time, one proxy after the other, and keeps what was answered."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, *proxies: str) -> None:
         self.fleet = fleet
+        self.proxies = proxies or ("",)
         self.requests = 0
         self.releases: list[str] = []
         self.failures: list[str] = []
@@ -158,9 +159,10 @@ class Watch:
 
     def _ask(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
+            proxy = self.proxies[self.requests % len(self.proxies)]
             self.requests += 1
             try:
-                release = self.fleet.get("/version")["release"]
+                release = self.fleet.get("/version", proxy)["release"]
             except OSError as error:
                 self.failures.append(str(error))
             else:

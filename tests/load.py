@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A steady load on one address of this machine or a lab host: so many requests a second, every failure kept.
 
-As a program: `python tests/load.py http://127.0.0.1:8080/version 150 20` prints the counts as JSON, after 20 s or at SIGTERM. Standard library only,
-so that it also runs inside a bare host.
+As a program: `python tests/load.py http://127.0.0.1:8080/version 150 20` prints the counts as JSON, after 20 s or at SIGTERM; a fourth number is how many
+seconds an answer may take. Standard library only, so that it also runs inside a bare host.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ CONNECTIONS = 16
 
 
 class Load:
-    """`rate` requests a second over keep-alive connections, until `stop()` or for `seconds`."""
+    """`rate` requests a second over keep-alive connections, until `stop()` or for `seconds`. An answer that takes `timeout` seconds has failed."""
 
-    def __init__(self, url: str, rate: float, seconds: float = 600, host: str = "") -> None:
+    def __init__(self, url: str, rate: float, seconds: float = 600, host: str = "", timeout: float = 10) -> None:
         parts = urlsplit(url)
         # Whatever certificate: who wants to know which asks by himself.
         self.tls = ssl._create_unverified_context() if parts.scheme == "https" else None
-        self.address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self.address = (parts.hostname or "127.0.0.1", parts.port or (443 if self.tls else 80))
         self.path = parts.path or "/"
         self.headers = {"Host": host} if host else {}
         self.interval = CONNECTIONS / rate
         self.seconds = seconds
+        self.timeout = timeout
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
         self.slowest_seconds = 0.0
@@ -87,8 +88,8 @@ class Load:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.tls:
-            return http.client.HTTPSConnection(*self.address, timeout=10, context=self.tls)
-        return http.client.HTTPConnection(*self.address, timeout=10)
+            return http.client.HTTPSConnection(*self.address, timeout=self.timeout, context=self.tls)
+        return http.client.HTTPConnection(*self.address, timeout=self.timeout)
 
     def _note(self, good: bool, text: str, seconds: float) -> None:
         with self._lock:
@@ -110,7 +111,7 @@ class Load:
 
 
 if __name__ == "__main__":
-    with Load(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])) as load:
+    with Load(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), timeout=float((sys.argv[4:] or [10])[0])) as load:
         signal.signal(signal.SIGTERM, lambda *_: load.end())
         load.join()
     print(json.dumps(load.summary()))

@@ -16,8 +16,9 @@ const rates = JSON.parse(__ENV.RATES);
 const scale = Number(__ENV.SCALE);
 const headers = __ENV.HOST ? { Host: __ENV.HOST } : {};
 const kinds = Object.keys(rates);
+const [eventsSeconds, socketsSeconds] = JSON.parse(__ENV.STREAMS);
 // How long one takes when all is well, in seconds.
-const takes = { short: 0, fresh: 0, slow: 2 * scale, upload: 1, events: 5 * scale, sockets: 10 * scale };
+const takes = { short: 0, fresh: 0, slow: 2 * scale, upload: 1, events: eventsSeconds, sockets: socketsSeconds };
 // So much later all answers may come before k6 has nobody left to send a request, and drops it.
 const LATER_SECONDS = 3;
 const TIMEOUT_SECONDS = 20;
@@ -68,7 +69,7 @@ function end(request, release, error, reconnect = false) {
 
 function ask(kind, path, more = {}, body = null) {
   const request = begin(kind);
-  const params = { headers: { ...headers, ...more }, timeout: `${TIMEOUT_SECONDS}s` };
+  const params = { headers: { ...headers, ...more }, timeout: `${Math.ceil(takes[kind]) + TIMEOUT_SECONDS}s` };
   const answer = http.request(body ? 'POST' : 'GET', request.url + path, body, params);
   const good = answer.status === 200 && !answer.error;
   const release = answer.headers['X-Release'] || '';

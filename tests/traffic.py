@@ -29,7 +29,8 @@ STOPPED = 105
 class Traffic:
     """`rate` requests a second, one proxy of `urls` after the other, until `stop()` or for `seconds`.
 
-    A smaller `scale` makes what takes long shorter and uploads smaller: with 1, answers after 2 s, streams of 5 s, WebSockets of 10 s, 20 MB.
+    A smaller `scale` makes what takes long shorter and uploads smaller: with 1, answers after 2 s, streams of 5 s, WebSockets of 10 s, 20 MB. `streams` are
+    the seconds of events and sockets where those are too short to see a release stop.
     `dropped` of the summary are requests that were due and never sent: with any of them the rate was not kept, and the run proves nothing.
     """
 
@@ -41,6 +42,7 @@ class Traffic:
         host: str = "",
         scale: float = 1,
         shares: dict[str, float] | None = None,
+        streams: tuple[float, float] = (5, 10),
     ) -> None:
         self.rate, self.seconds = rate, round(seconds)
         # Each request once all is done: `at` (when it began, ms since 1970), `kind`, `release`, and `error` and `url` of one that failed.
@@ -51,6 +53,7 @@ class Traffic:
             "SECONDS": str(self.seconds),
             "HOST": host,
             "SCALE": str(scale),
+            "STREAMS": json.dumps([seconds * scale for seconds in streams]),
         }
 
     def __enter__(self) -> Traffic:

@@ -53,6 +53,11 @@ class Server:
         return int(self.name.rpartition(":")[0].rpartition("-")[2])
 
     @property
+    def place(self) -> tuple[str, str, int]:
+        """The same on every proxy, and whatever the port is."""
+        return self.backend, self.host, self.slot
+
+    @property
     def port(self) -> str:
         return self.name.rpartition(":")[2]
 
@@ -100,6 +105,17 @@ def want_slots(
         for server in servers
         if server.service in slots.get(server.colour, {}) and (not hosts or server.host in hosts)
     }
+
+
+def want_like(servers: Iterable[Server], told: Mapping[str, Mapping[str, str]]) -> dict[Server, bool]:
+    """Every server as another proxy has it, by the `table` of that one: what rests there or is not there has to rest."""
+    ready = {
+        Server(backend, name, state).place
+        for backend, of in told.items()
+        for name, state in of.items()
+        if state not in ("maintenance", "drain")
+    }
+    return {server: server.place in ready for server in servers}
 
 
 def unknown_slots(servers: Sequence[Server], slots: Mapping[str, Mapping[str, int]]) -> list[str]:

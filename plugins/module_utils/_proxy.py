@@ -162,7 +162,8 @@ class Plan:
 
 def plan(seen: Seen, kept: set[tuple[str, str]], options: dict[str, Any]) -> Plan:
     decision = decide(seen.file, seen.runtime, options["colour"])
-    wanted = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
+    of_slots = haproxy.want_slots(seen.servers, options["slots"], options["hosts"])
+    wanted = haproxy.want_like(seen.servers, options["servers"]) if options["servers"] else of_slots
     there = {(s.backend, s.name) for s in seen.servers}
     tentative = options["state"] == "provisional" and decision.switches
     if tentative:

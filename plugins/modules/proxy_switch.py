@@ -76,6 +76,11 @@ options:
     type: list
     elements: str
     default: []
+  servers:
+    description:
+      - What another proxy that serves O(colour) returned as RV(servers), for one that was built anew. What rests there or is not there goes into maintenance,
+        all else is made ready. Names are compared without the port. Not beside O(slots).
+    type: dict
   wait_timeout:
     description: Seconds to wait for the servers of a new colour.
     type: float
@@ -259,6 +264,7 @@ def main() -> None:
             "share": {"type": "int", "default": 100},
             "slots": {"type": "dict"},
             "hosts": {"type": "list", "elements": "str", "default": []},
+            "servers": {"type": "dict"},
             "wait_timeout": {"type": "float", "default": 10},
             "drain_seconds": {"type": "float", "default": 0},
             "candidate": {
@@ -273,6 +279,7 @@ def main() -> None:
             "engine": {"type": "path", "default": "/var/run/docker.sock"},
             "lease": LEASE_SPEC,
         },
+        mutually_exclusive=[("slots", "servers")],
         required_if=[("state", "provisional", ["colour"]), ("state", "confirmed", ["colour"])],
         supports_check_mode=True,
     )

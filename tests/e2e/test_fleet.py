@@ -24,6 +24,8 @@ from tests.support import REPOSITORY
 pytest_plugins = ["tests.lab.fixtures"]
 
 STRANGERS = ("scanner", "app2")
+# What app2 is later on.
+JOINED = ("app", "proxy")
 APPLICATION_PORTS = range(18000, 18512)
 # All hosts of a lab share one clock. On one of them Ansible is given a Python whose clock is ten minutes late.
 LATE = "/opt/late"
@@ -296,21 +298,23 @@ def test_after_all_that_there_is_nothing_to_do(fleet: Fleet) -> None:
 
 
 def test_a_host_that_joins_starts_a_new_release_with_the_others(fleet: Fleet) -> None:
-    joining = fleet.joining("app2", "app")
+    """It serves the application, and is a second proxy besides."""
+    joining = fleet.joining("app2", *JOINED)
     fleet.play("promote", *joining, app_release="three")
     with Watch(fleet) as seen:
         output = fleet.play("deploy", *joining, app_release="three")
     # Not a request reached the new release before the proxy was switched to it, on whichever host.
     assert (seen.failures, seen.releases) == ([], ["two", "three"])
+    assert fleet.get("/version", "app2") == {"release": "three"}
     colours = {re.search(rf"{host}\s+web \((\w+)\)\s+healthy", output)[1] for host in ("app1", "app2")}
     assert len(colours) == 1, output[-3000:]
     assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}
 
 
 def test_a_release_that_fails_on_one_host_is_stopped_on_all(fleet: Fleet) -> None:
-    joining = fleet.joining("app2", "app", app_env={"APP_FAULT": "never_healthy"}, app_start_seconds=20)
+    joining = fleet.joining("app2", *JOINED, app_env={"APP_FAULT": "never_healthy"}, app_start_seconds=20)
     fleet.play("promote", *joining, app_release="four")
-    with Watch(fleet) as seen:
+    with Watch(fleet, "edge1", "app2") as seen:
         done = fleet.play("deploy", *joining, check=False, app_release="four")
     assert (seen.failures, seen.releases) == ([], ["three"])
     said = failures(done)
@@ -321,7 +325,7 @@ def test_a_release_that_fails_on_one_host_is_stopped_on_all(fleet: Fleet) -> Non
         running = fleet.lab.host(host).run("docker", "ps", "--format", "{{.Image}}").stdout
         assert "reference_app" in running
         assert ":four" not in running
-    joining = fleet.joining("app2", "app")
+    joining = fleet.joining("app2", *JOINED)
     assert set(changes(fleet.play("deploy", *joining, app_release="three")).values()) == {0}
 
 
@@ -333,7 +337,7 @@ def test_destroy_refuses_another_platforms_hosts(fleet: Fleet) -> None:
 
 
 def test_destroy_takes_the_platform_and_its_firewall_and_keeps_the_data(fleet: Fleet) -> None:
-    joining = fleet.joining("app2", "app")
+    joining = fleet.joining("app2", *JOINED)
     fleet.play("destroy", *joining)
     for host in ("app1", "app2", "data1", "edge1"):
         assert fleet.lab.host(host).run("docker", "ps", "--all", "--quiet").stdout == ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shlex
 
 import pytest
@@ -91,6 +92,14 @@ def test_a_second_run_does_nothing_with_few_modules(machine: Machine) -> None:
     assert recap(done.stdout)["changed"] == 0, done.stdout
     modules = machine.run(f"cat {count}").split()
     assert 5 < len(modules) <= 14, modules
+
+
+def test_before_a_second_release_there_is_nothing_to_go_back_to(machine: Machine) -> None:
+    refused = machine.attempt("make rollback")
+    assert refused.returncode != 0
+    said = " ".join(refused.stdout.split())
+    assert "There is nothing to roll back to: no release was kept before start" in said, refused.stdout[-3000:]
+    assert machine.get("/version") == {"release": "start"}
 
 
 def test_check_afterwards_by_the_name_of_the_collection_reports_no_change(machine: Machine) -> None:
@@ -264,24 +273,34 @@ def test_a_run_that_is_killed_is_repaired_by_the_next(machine: Machine, task: st
 
 def test_the_way_back_and_forth(machine: Machine) -> None:
     migrated = machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json")
-    # A release comes back with the Compose file that it had, whatever is in the file of today.
-    compose = "examples/reference_app/compose.yaml"
+    # A release comes back with the Compose file that it had, whatever is in the file of today, and with the secrets of today.
+    compose, secret, rotated = "examples/reference_app/compose.yaml", f"{SECRETS}/api_key_salt", secrets.token_hex(32)
     machine.run(
         f"sed -i.before 's/^x-environment:.*/&\\n  APP_NOTE: today/' {compose} && grep -c 'APP_NOTE: today' {compose}"
     )
+    machine.run(f"cp -p {secret} /tmp/secret && printf %s {rotated} >{secret}")
     try:
         done = machine.attempt("make rollback")
     finally:
-        machine.run(f"mv {compose}.before {compose}")
+        machine.run(f"mv {compose}.before {compose} && mv /tmp/secret {secret}")
     assert done.returncode == 0, done.stdout[-4000:]
+    web = "docker ps --quiet --filter label=com.docker.compose.service=web"
+    assert machine.run(f"docker exec $({web} | head -n 1) cat /run/secrets/API_KEY_SALT").strip() == rotated
     environments = machine.run("docker inspect --format '{{.Config.Env}}' $(docker ps --quiet)")
     assert "APP_ENVIRONMENT" in environments
     assert "APP_NOTE" not in environments
     assert machine.get("/version") == {"release": "start"}
     assert "TASK [lastro.platform.app : Migrate and seed behind a gate]" not in done.stdout
     assert machine.run("cat /var/lib/lastro/lastro/migrations/migrate.json") == migrated
-    again = machine.attempt(f"make rollback RELEASE={RELEASE}")
+    # Where nothing may run twice at the same time, requests wait for it.
+    waits = "python3 tests/load.py http://127.0.0.1:8080/version 10 240 40"
+    machine.run(f"nohup {waits} >/tmp/waits.json 2>/tmp/waits.err & echo $! >/tmp/waits.pid")
+    again = machine.attempt(f"make rollback RELEASE={RELEASE} ARGUMENTS='-e app_strategy=replace'")
     assert again.returncode == 0, again.stdout[-4000:]
+    machine.run("kill $(cat /tmp/waits.pid); while kill -0 $(cat /tmp/waits.pid) 2>/dev/null; do sleep 0.2; done")
+    load = json.loads(machine.run("cat /tmp/waits.json"))
+    assert load["failed"] == 0, load
+    assert [json.loads(answer.partition(" ")[2])["release"] for answer in load["answers"]] == ["start", RELEASE], load
     assert machine.get("/version") == {"release": RELEASE}
     assert recap(machine.play(f"-e app_release={RELEASE}").stdout)["changed"] == 0
     refused = " ".join(machine.attempt(f"make rollback RELEASE={RELEASE}").stdout.split())
@@ -296,7 +315,7 @@ def test_the_ledger_knows_every_release_and_who_tampers_with_it(machine: Machine
     assert found[-3:] == [("release", "kept", RELEASE), ("rollback", "kept", "start"), ("rollback", "kept", RELEASE)]
     why = [one["why"] for one in entries if (one.get("outcome"), one["release"]) == ("failed", "two")]
     assert any(re.search(r": \d+ of \d+ requests failed", one) for one in why), why
-    assert {step["step"] for step in entries[-1]["steps"]} == {"start", "gate", "switch 100 %", "prove", "keep"}
+    assert {step["step"] for step in entries[-2]["steps"]} == {"start", "gate", "switch 100 %", "prove", "keep"}
     assert machine.secrets_in(machine.run(f"cat {ledger}")) == []
     output = machine.run(f"make status RELEASE={RELEASE}")
     assert re.search(rf"rollback +{RELEASE} +\w+ +closed +\d+ s +root from", output), output[-3000:]

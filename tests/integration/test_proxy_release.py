@@ -21,7 +21,7 @@ import yaml
 from tests.integration.playbook import play
 from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, run_module
 
 PLAYS = yaml.safe_load((REPOSITORY / "playbooks/parts/release.yml").read_text())
 (AGREED,) = [
@@ -284,6 +284,26 @@ def test_proxies_that_differ_serve_what_was_kept_last(pair: Pair) -> None:
     assert pair.serves("green")
     assert pair.release("blue").returncode == 0
     assert pair.serves("blue")
+
+
+def test_a_proxy_that_was_built_anew_serves_what_the_other_does(pair: Pair) -> None:
+    """Where the application has fewer copies than slots, and so nobody is to be waited for in the others."""
+    one = {"proxy_replicas": {"web": 1}}
+    assert pair.release("blue", **one).returncode == 0
+    edge = pair.stands["edge2"]
+    run_module("stack", {"project": f"{edge.name}-proxy", "directory": str(edge.directory), "state": "absent"})
+    shutil.rmtree(edge.directory)
+    for stand in pair.stands.values():
+        stand.slots["blue", 1].stop()
+    try:
+        done = pair.release("blue", first=True, **one)
+    finally:
+        for stand in pair.stands.values():
+            stand.slots["blue", 1] = Slot("blue1", stand.ports["blue"][1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pair.serves("blue")
+    assert edge.states()["web_blue/here-1"] == "maintenance"
+    assert pair.release("blue").returncode == 0
 
 
 def test_a_server_that_dies_takes_it_back(pair: Pair) -> None:

@@ -4,7 +4,7 @@
 """A deploy that is killed at task after task: what serves is one release that passed its gate, and the next deploy repairs all else.
 
 The run is killed as a task begins that does something on a host. Where the tasks before it are skipped, or the controller does them by itself, no host
-is any different at their boundaries, so these are all the states that a kill between two tasks can leave.
+is any different at their boundaries, so these are all the states that a kill between two tasks can leave. Nothing of all these runs stays on the hosts' disks.
 """
 
 from __future__ import annotations
@@ -27,6 +27,16 @@ VARIABLES = {"proxy_watch_seconds": 2, "proxy_undo_seconds": UNDO_SECONDS, "app_
 RELEASES = ("one", "two")
 EDGES = ("edge1", "edge2")
 MARKER = "/var/lib/lastro/lastro/proxy/provisional.json"
+HOSTS = ("app1", "app2", *EDGES)
+# What must not become more and more by runs that are killed.
+COUNTS = {
+    "containers": "docker ps --all --quiet",
+    "images": "docker images --all --quiet",
+    "networks": "docker network ls --quiet",
+    "volumes": "docker volume ls --quiet",
+    "files": "find /var/lib/lastro",
+    "temporary files": "find /tmp /var/tmp /root/.ansible -mindepth 1 -maxdepth 3",
+}
 
 
 def prove(fleet: Fleet) -> dict[str, Any]:
@@ -35,10 +45,16 @@ def prove(fleet: Fleet) -> dict[str, Any]:
     for release in reversed(RELEASES):
         fleet.play("deploy", app_release=release, **VARIABLES)
     counted = _run(fleet, 0, RELEASES[1])
+    before = _counts(fleet)
     kills = [_kill(fleet, number) for number in counted.acting[first - 1 :: every]]
     bad = [kill for kill in kills if not kill["holds"]]
+    after = _counts(fleet)
+    more = {
+        host: {what: [before[host][what], number] for what, number in counts.items() if number > before[host][what]}
+        for host, counts in after.items()
+    }
     return {
-        "holds": counted.code == 0 and bool(kills) and not bad and (first, every) == (1, 1),
+        "holds": counted.code == 0 and bool(kills) and not bad and not any(more.values()) and (first, every) == (1, 1),
         "tasks": counted.tasks,
         "tasks_that_do_something_on_a_host": len(counted.acting),
         "from": first,
@@ -47,7 +63,16 @@ def prove(fleet: Fleet) -> dict[str, Any]:
         "requests": sum(kill["requests"] for kill in kills),
         "longest_until_one_release_served_seconds": max((kill["settled_seconds"] or 0 for kill in kills), default=0),
         "bad": bad,
+        "left_on_hosts": after,
+        "more_than_before": more,
     }
+
+
+def _counts(fleet: Fleet) -> dict[str, dict[str, int]]:
+    """How much of everything each host holds."""
+    command = "; ".join(f"{{ {words} 2>/dev/null || true; }} | wc -l" for words in COUNTS.values())
+    texts = {host: fleet.lab.host(host).run("sh", "-c", command).stdout for host in HOSTS}
+    return {host: dict(zip(COUNTS, map(int, text.split()), strict=True)) for host, text in texts.items()}
 
 
 def _kill(fleet: Fleet, number: int) -> dict[str, Any]:

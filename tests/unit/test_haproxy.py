@@ -91,6 +91,17 @@ def test_want_slots(slots: dict[str, dict[str, int]], hosts: list[str], ready: l
     assert [server.name for server, is_ready in wanted.items() if not is_ready] == rest
 
 
+def test_want_like() -> None:
+    told = {
+        "web_blue": {"a-0:28000": "up", "a-1:28001": "down", "a-2:28002": "maintenance", "b-0:28000": "drain"},
+        "api_blue": {"a-0:18010": "unchecked"},
+    }
+    wanted = haproxy.want_like(FLEET, told)
+    # Whatever the port is; what is down may come back. What the other does not name, green and the rest of b, is not there.
+    assert [server.name for server, is_ready in wanted.items() if is_ready] == ["a-0:18000", "a-1:18001", "a-0:18010"]
+    assert set(wanted) == set(FLEET)
+
+
 def test_unknown_slots() -> None:
     assert haproxy.unknown_slots(FLEET, {"blue": {"web": 3, "api": 1}}) == []
     assert haproxy.unknown_slots(FLEET, {"blue": {"web": 4}, "green": {"api": 1}}) == [
