@@ -85,6 +85,7 @@ def test_doing_nothing_is_cheap(proxy: Stand) -> None:
         "colour": "blue",
         "slots": {"blue": {"web": 2}},
         "hosts": [],
+        "servers": None,
         "wait_timeout": 10.0,
         "candidate": None,
         "state": "served",
