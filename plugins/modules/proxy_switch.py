@@ -169,6 +169,12 @@ EXAMPLES = r"""
     colour: blue
     state: confirmed
 
+- name: Have a proxy that was built anew serve what the first one does, with the same servers
+  lastro.platform.proxy_switch:
+    directory: /var/lib/lastro/shop/proxy
+    colour: green
+    servers: "{{ hostvars.edge1.first_proxy.servers }}"
+
 - name: Take the old colour out, and wait until its last request has ended
   lastro.platform.proxy_switch:
     directory: /var/lib/lastro/shop/proxy
