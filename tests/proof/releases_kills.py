@@ -49,12 +49,9 @@ def prove(fleet: Fleet) -> dict[str, Any]:
     kills = [_kill(fleet, number) for number in counted.acting[first - 1 :: every]]
     bad = [kill for kill in kills if not kill["holds"]]
     after = _counts(fleet)
-    more = {
-        host: {what: [before[host][what], number] for what, number in counts.items() if number > before[host][what]}
-        for host, counts in after.items()
-    }
+    more = grown(before, after)
     return {
-        "holds": counted.code == 0 and bool(kills) and not bad and not any(more.values()) and (first, every) == (1, 1),
+        "holds": counted.code == 0 and bool(kills) and not bad and not more and (first, every) == (1, 1),
         "tasks": counted.tasks,
         "tasks_that_do_something_on_a_host": len(counted.acting),
         "from": first,
@@ -69,10 +66,23 @@ def prove(fleet: Fleet) -> dict[str, Any]:
 
 
 def _counts(fleet: Fleet) -> dict[str, dict[str, int]]:
-    """How much of everything each host holds."""
-    command = "; ".join(f"{{ {words} 2>/dev/null || true; }} | wc -l" for words in COUNTS.values())
-    texts = {host: fleet.lab.host(host).run("sh", "-c", command).stdout for host in HOSTS}
-    return {host: dict(zip(COUNTS, map(int, text.split()), strict=True)) for host, text in texts.items()}
+    """How much of everything each host holds. What cannot be counted ends the proof: nothing would be no more than before."""
+    return {
+        host: {
+            what: len(fleet.lab.host(host).run(*words.split()).stdout.splitlines()) for what, words in COUNTS.items()
+        }
+        for host in HOSTS
+    }
+
+
+def grown(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> dict[str, list[int]]:
+    """What a host holds more of than before, as "host: what" → both numbers."""
+    return {
+        f"{host}: {what}": [before[host][what], number]
+        for host, counts in after.items()
+        for what, number in counts.items()
+        if number > before[host][what]
+    }
 
 
 def _kill(fleet: Fleet, number: int) -> dict[str, Any]:
