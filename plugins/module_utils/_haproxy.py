@@ -15,7 +15,7 @@ from ansible_collections.lastro.platform.plugins.module_utils import _proxy_memo
 from ansible_collections.lastro.platform.plugins.module_utils._colour import COLOURS
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 
-MAINTENANCE, DRAIN = 0x01 | 0x02 | 0x04 | 0x20, 0x08 | 0x10
+DRAIN = 0x08 | 0x10
 RUNNING = "2"
 CHECK_PASSED = "3"
 # With `rise 1` and `fall 2`, as the configuration has it, a server starts at 1 without any check and a passed one makes it 2.
@@ -85,7 +85,7 @@ def parse_servers(text: str) -> list[Server]:
 
 def _state(row: Mapping[str, str]) -> str:
     admin = int(row["srv_admin_state"])
-    if admin & MAINTENANCE:
+    if admin & memory.MAINTENANCE:
         return "maintenance"
     if admin & DRAIN:
         return "drain"
@@ -148,6 +148,17 @@ def open_sessions(text: str, servers: Iterable[Server]) -> int:
     """`show stat`: requests, streams and WebSockets that these servers work on."""
     names = {(server.backend, server.name) for server in servers}
     return sum(int(row["scur"] or 0) for row in parse_stat(text) if (row["pxname"], row["svname"]) in names)
+
+
+def connections(text: str) -> int:
+    """`show stat`: what clients hold open, idle or not."""
+    return sum(int(row["scur"] or 0) for row in parse_stat(text) if row["svname"] == "FRONTEND")
+
+
+def uptime_seconds(text: str) -> int:
+    """`show info`: since when this worker works, so since the last reload; 0 where nothing is answered."""
+    found = re.search(r"^Uptime_sec: (\d+)$", text, re.MULTILINE)
+    return int(found.group(1)) if found else 0
 
 
 def render_state(maintenance: Mapping[tuple[str, str], bool]) -> str:

@@ -28,6 +28,8 @@ from ansible_collections.lastro.platform.plugins.module_utils._stack_files impor
 
 STATE_FILE = "run/servers.state"
 POLL_SECONDS = 0.1
+# After a reload no connection is idle for longer: `timeout http-keep-alive` at most, and one more.
+IDLE_SECONDS = 16
 
 
 @dataclass(frozen=True)
@@ -100,18 +102,34 @@ class Proxy:
                 )
             self.sleep(POLL_SECONDS)
 
+    def old_workers(self) -> list[int]:
+        """Those that finish what was open in them at a reload."""
+        return memory.old_workers(self.master.ask("show proc") or "")
+
     def open_on(self, servers: Sequence[haproxy.Server]) -> int:
-        """Sessions on these servers, those of workers that finish after a reload, too."""
+        """Sessions on these servers, those of old workers too."""
         answers = [self.admin.ask("show stat") or ""]
-        for worker in memory.old_workers(self.master.ask("show proc") or ""):
-            answers.append(self.master.ask(f"@!{worker} show stat") or "")
+        answers += [self.master.ask(f"@!{worker} show stat") or "" for worker in self.old_workers()]
         return sum(haproxy.open_sessions(text, servers) for text in answers)
 
+    def may_be_asked(self, colour: str | None) -> bool:
+        """Whether an old worker that could not follow the switch to this colour may get a request still, on a connection that is idle."""
+        if haproxy.uptime_seconds(self.admin.ask("show info") or "") > IDLE_SECONDS:
+            return False
+        for worker in self.old_workers():
+            answer = self.master.ask(f"@!{worker} show map {memory.MAP_NAME}") or ""
+            if memory.parse_memory(answer) != colour and haproxy.connections(
+                self.master.ask(f"@!{worker} show stat") or ""
+            ):
+                return True
+        return False
+
     def wait_drained(self, timeout: float) -> int:
-        """Until nothing is open on servers in maintenance, which get nothing new, or the time is over: how much is open then."""
+        """Until nothing is open on servers in maintenance, nor will be, or the time is over: how much is open then."""
         deadline = self.clock() + timeout
-        resting = [server for server in self.read().servers if server.state == "maintenance"]
-        while (left := self.open_on(resting)) and self.clock() < deadline:
+        now = self.read()
+        resting = [server for server in now.servers if server.state == "maintenance"]
+        while ((left := self.open_on(resting)) or self.may_be_asked(now.runtime)) and self.clock() < deadline:
             self.sleep(POLL_SECONDS)
         return left
 

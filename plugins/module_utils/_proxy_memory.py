@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 KEY = "active"
@@ -29,6 +29,8 @@ ALL = 100
 MAP_FILE = "maps/colour.map"
 # The map's name in HAProxy is its path in the container.
 MAP_NAME = "/haproxy/maps/colour.map"
+# `srv_admin_state` in `show servers state`, and its bits for whatever maintenance.
+ADMIN_STATE, MAINTENANCE = 6, 0x01 | 0x02 | 0x04 | 0x20
 MARKER = "provisional.json"
 UNDONE = "undone.json"
 TRIES = 600
@@ -91,16 +93,35 @@ def serve(directory: str, colour: str | None, canary: str | None = None, share: 
     """Give all of them a colour, and a share of them another one that is tried."""
     wanted = {KEY: colour or "", CANARY: canary or "", SHARE: str(share) if canary else ""}
     wanted = {key: value for key, value in wanted.items() if value}
-    tell(directory, MAP_NAME, lambda there: commands(there, wanted))
+    admin, _master = sockets(directory)
+    ready = ready_servers(ask(admin, ("show servers state",)) or "")
+    needed = {server for server in ready if server.partition("/")[0].rpartition("_")[2] in wanted.values()}
+    tell(directory, MAP_NAME, lambda there: commands(there, wanted), needed)
 
 
-def tell(directory: str, name: str, todo: Callable[[dict[str, str]], tuple[str, ...]]) -> None:
+def ready_servers(text: str) -> set[str]:
+    """`show servers state`: backend/server of those that are not in maintenance."""
+    rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {f"{row[1]}/{row[3]}" for row in rows if len(row) > ADMIN_STATE and not int(row[ADMIN_STATE]) & MAINTENANCE}
+
+
+def sockets(directory: str) -> tuple[str, str]:
+    """The one of the worker that serves, and the master's."""
+    return os.path.join(directory, "run", "admin.sock"), os.path.join(directory, "run", "master.sock")
+
+
+def tell(
+    directory: str, name: str, todo: Callable[[dict[str, str]], tuple[str, ...]], needed: Set[str] = frozenset()
+) -> None:
     """Change a map in memory of the worker that serves, and of those that finish connections after a reload, which would go on as before.
 
-    `todo` makes the commands from the entries that are there.
+    `todo` makes the commands from the entries that are there. An old worker where one of the servers of `needed` is in maintenance or missing
+    keeps what it has: nobody can change servers there any more (HAProxy: "Proxy is disabled").
     """
-    admin, master = (os.path.join(directory, "run", socket_name) for socket_name in ("admin.sock", "master.sock"))
+    admin, master = sockets(directory)
     for worker in old_workers(ask(master, ("show proc",)) or ""):
+        if needed and not needed <= ready_servers(ask(master, (f"@!{worker} show servers state",)) or ""):
+            continue
         there = entries_in(ask(master, (f"@!{worker} show map {name}",)) or "")
         for command in todo(there):
             ask(master, (f"@!{worker} {command}",))
@@ -110,7 +131,8 @@ def tell(directory: str, name: str, todo: Callable[[dict[str, str]], tuple[str, 
 
 def in_memory(directory: str, name: str = MAP_NAME) -> dict[str, str]:
     """The entries of a map that HAProxy works with now; empty where it does not run or has none."""
-    return entries_in(ask(os.path.join(directory, "run", "admin.sock"), (f"show map {name}",)) or "")
+    admin, _master = sockets(directory)
+    return entries_in(ask(admin, (f"show map {name}",)) or "")
 
 
 def colour_of_file(directory: str) -> str | None:

@@ -89,6 +89,7 @@ options:
     description:
       - How long to wait at the end until nothing is open any more on servers in maintenance. They get nothing new, so requests, streams and
         WebSockets end there by themselves. What is open after that is returned in RV(open_sessions).
+      - Right after a reload also until no connection is idle in a worker of before that has the colour of before still, which is 15 s at most.
     type: float
     default: 0
   candidate:

@@ -75,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Stand:
     """A proxy of the role, and the slots behind it: two blue, two green."""
 
-    def __init__(self, directory: Path, health: str = "/") -> None:
+    def __init__(self, directory: Path, health: str = "/", **variables: Any) -> None:
         self.name = random_name()
         ports = free_ports(7)
         self.http, self.metrics, self.https = ports[4:]
@@ -98,6 +98,7 @@ class Stand:
             "proxy_check_interval_ms": 300,
             "proxy_app_hosts": [{"name": "here", "address": "127.0.0.1"}],
             "proxy_routes": [{"service": "web", "hosts": ["web.example"], "health": health, "ports": self.ports}],
+            **variables,
         }
         self.slots = {
             (colour, slot): Slot(f"{colour}{slot}", port)
@@ -170,10 +171,10 @@ class Stand:
 
 
 @contextlib.contextmanager
-def running(health: str = "/") -> Iterator[Stand]:
+def running(health: str = "/", **variables: Any) -> Iterator[Stand]:
     # Not pytest's own directory: the path of a Unix socket may have 107 characters.
     directory = Path(tempfile.mkdtemp(prefix="lt-"))
-    made = Stand(directory, health)
+    made = Stand(directory, health, **variables)
     done = made.role()
     try:
         assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.lastro.platform.plugins.module_utils import _haproxy as haproxy
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import old_workers
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_memory import old_workers, ready_servers
 
 HEADER = f"1\n# {haproxy.STATE_COLUMNS}\n"
 
@@ -203,6 +203,22 @@ def test_old_workers() -> None:
     assert old_workers(text) == [8, 9]
     assert old_workers("#<PID>\n1 master\n# workers\n30 worker 0\n# programs\n") == []
     assert old_workers("") == []
+
+
+def test_ready_servers_are_those_out_of_maintenance() -> None:
+    text = haproxy.render_state({("web_blue", "a-0:18000"): False, ("web_blue", "a-1:18001"): True})
+    assert ready_servers(text) == {"web_blue/a-0:18000"}
+    assert ready_servers("Can't find backend.\n") == set()
+
+
+def test_what_a_worker_says_of_its_age_and_its_clients() -> None:
+    assert haproxy.uptime_seconds("Uptime: 0d 0h01m04s\nUptime_sec: 64\n") == 64
+    assert haproxy.uptime_seconds("") == 0
+    assert (
+        haproxy.connections("# pxname,svname,scur\napplication,FRONTEND,3\nweb_blue,a-0:18000,2\nmetrics,FRONTEND,1\n")
+        == 4
+    )
+    assert haproxy.connections("") == 0
 
 
 PORTS = {"blue": [18000, 18001], "green": [18100, 18101]}
