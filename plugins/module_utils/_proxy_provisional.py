@@ -128,6 +128,19 @@ def settle(directory: StackDirectory, switch: Provisional) -> bool:
         ) from error
 
 
+def give_up(path: str, colour: str) -> bool:
+    """Take the provisional switch to this colour back now, where there is one. Whether it was.
+
+    What fails here does not say so: whoever comes next tries again and does.
+    """
+    directory = StackDirectory(path)
+    taken_back = False
+    with directory.locked(), contextlib.suppress(PlatformError):
+        switch = pending(directory)
+        taken_back = switch is not None and switch.after == colour and settle(directory, switch)
+    return taken_back
+
+
 def undone(directory: StackDirectory) -> str:
     """What became of the last provisional switch, in words; empty where nothing is known."""
     found = memory.read_json(directory.path, memory.UNDONE)

@@ -10,7 +10,9 @@ short_description: Watch a release that has just begun to serve
 version_added: 0.1.0
 description:
   - On a host of the proxy it reads HAProxy's counters of both colours from its admin socket (O(directory)). On any host it asks O(checks), such as whether
-    containers restarted. It fails at the first moment at which the new colour does worse than it may. It changes nothing.
+    containers restarted. It fails at the first moment at which the new colour does worse than it may.
+  - A switch that is provisional (M(lastro.platform.proxy_switch), O(lastro.platform.proxy_switch#module:state=provisional)) is taken back in the same
+    moment, so the colour before serves again before anybody was told. Where the release stays or is no longer provisional it changes nothing.
   - A server of the new colour that is down is enough. Failed requests (status 5xx, those that HAProxy itself answers among them) and latency
     count from O(requests_min) requests on, and are held against the colour before, latency service by service.
   - Where users send too few requests it can send its own (O(probe_rate)). Where there are too few all the same, the answer is
@@ -27,10 +29,10 @@ attributes:
     description: Nothing is watched, as a check switches to nothing.
   diff_mode:
     support: none
-    description: It changes nothing.
+    description: The verdict says what was done.
   idempotent:
     support: full
-    description: It changes nothing.
+    description: What was taken back is not provisional any more.
 options:
   directory:
     description: Directory of the proxy's stack, with C(run/). Without it only O(checks) are asked.
@@ -145,6 +147,16 @@ watched_seconds:
   type: float
   returned: always
   sample: 30.2
+ended_at:
+  description: When that was over, in seconds since 1970 on this host's clock.
+  type: float
+  returned: always
+  sample: 1796142969.5
+taken_back:
+  description: Whether the colour before serves again by this.
+  type: bool
+  returned: always
+  sample: false
 new:
   description: Requests since the watch began, how many failed, the mean latency of each service in
     milliseconds by HAProxy's own mean, and servers that are down.
@@ -176,8 +188,10 @@ from ansible_collections.lastro.platform.plugins.module_utils._colour import COL
 from ansible_collections.lastro.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.lastro.platform.plugins.module_utils._haproxy import Admin, parse_stat
 from ansible_collections.lastro.platform.plugins.module_utils._lease import LEASE_SPEC, held
+from ansible_collections.lastro.platform.plugins.module_utils._proxy_provisional import give_up
 from ansible_collections.lastro.platform.plugins.module_utils._release_watch import (
     BAD,
+    ENDED,
     GOOD,
     TOO_FEW,
     Checks,
@@ -224,20 +238,30 @@ def main() -> None:
         specs = checks_of(module)
         if module.check_mode:
             empty = {"requests": 0, "failed": 0, "failed_share": 0.0, "latency_ms": {}, "down": []}
-            module.exit_json(changed=False, verdict=GOOD, problem="", watched_seconds=0.0, new=empty, old=empty)
+            outcome = {
+                "verdict": GOOD,
+                "problem": "",
+                "watched_seconds": 0.0,
+                "ended_at": time.time(),
+                "taken_back": False,
+            }
+            module.exit_json(changed=False, **outcome, new=empty, old=empty)
         found = watched(module, specs)
     except PlatformError as error:
         module.fail_json(msg=str(error))
     if found["verdict"] == BAD:
-        module.fail_json(msg=f"After {found['watched_seconds']} s of {params['colour']}: {found['problem']}", **found)
+        said = f"After {found['watched_seconds']} s of {params['colour']}: {found['problem']}"
+        module.fail_json(msg=said, changed=found["taken_back"], **found)
     if found["verdict"] == TOO_FEW and params["too_few"] == "fail":
         said = f"Only {found['new']['requests']} requests came in {found['watched_seconds']} s, {params['requests_min']} are needed to know"
-        module.fail_json(msg=f"{said}. Watch longer, or have requests sent: `probe_rate`.", **found)
-    module.exit_json(changed=False, **found)
+        module.fail_json(
+            msg=f"{said}. Watch longer, or have requests sent: `probe_rate`.", changed=found["taken_back"], **found
+        )
+    module.exit_json(changed=found["taken_back"], **found)
 
 
 def watched(module: AnsibleModule, specs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The verdict and what was seen. Nobody takes over meanwhile."""
+    """The verdict, what was seen and what was done. Nobody takes over meanwhile."""
     params = module.params
     number = round(params["probe_rate"] * params["interval_seconds"]) if params["probe_urls"] else 0
     limits = [params[name] for name in ("failed_max", "latency_factor_max", "latency_floor_ms")]
@@ -247,7 +271,7 @@ def watched(module: AnsibleModule, specs: list[dict[str, Any]]) -> dict[str, Any
         prober(params["probe_urls"], params["probe_host"], number) as probe,
         asking(module, specs) as ask,
     ):
-        return watch(
+        found = watch(
             looker(params["directory"], params["colour"]),
             probe,
             rules,
@@ -255,6 +279,10 @@ def watched(module: AnsibleModule, specs: list[dict[str, Any]]) -> dict[str, Any
             ended=lambda: os.path.exists(params["stop_file"] or ""),
             checked=Checks(specs, ask).problem,
         )
+        ended_at = time.time()
+        failed = found["verdict"] in (BAD, ENDED) or (found["verdict"], params["too_few"]) == (TOO_FEW, "fail")
+        taken_back = failed and params["directory"] is not None and give_up(params["directory"], params["colour"])
+    return {**found, "ended_at": round(ended_at, 2), "taken_back": taken_back}
 
 
 def looker(directory: str | None, colour: str) -> Callable[[], tuple[Look, Look]]:

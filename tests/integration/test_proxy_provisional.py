@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.proxy_stand import Stand, wait_for
+from tests.integration.proxy_stand import Slot, Stand, wait_for
 from tests.load import Load
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, run_module
 
 UNDO = 3.0
 
@@ -51,6 +52,47 @@ def killed_at(proxy: Stand, where: str, **args: Any) -> None:
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
+
+
+def watch(proxy: Stand, **options: Any) -> dict[str, Any]:
+    args = {"directory": str(proxy.directory), "colour": "green", "seconds": 3, "interval_seconds": 0.5, **options}
+    return run_module("release_watch", args)
+
+
+def test_a_watch_that_fails_takes_it_back_at_once(proxy: Stand) -> None:
+    try_green(proxy, 60)
+    slot = proxy.slots["green", 0]
+    slot.stop()
+    try:
+        done = watch(proxy, seconds=20)
+    finally:
+        proxy.slots["green", 0] = Slot(slot.name, proxy.ports["green"][0])
+    assert (done["failed"], done["verdict"], done["taken_back"], done["changed"]) == (True, "bad", True, True)
+    assert abs(done["ended_at"] - time.time()) < 5
+    assert (served(proxy), proxy.file()) == ({"blue"}, "active blue\n")
+    assert not (proxy.directory / "provisional.json").exists()
+
+
+def test_so_does_one_that_is_told_that_enough_was_seen_elsewhere(proxy: Stand, tmp_path: Path) -> None:
+    try_green(proxy, 60)
+    (tmp_path / "enough").touch()
+    done = watch(proxy, seconds=20, stop_file=str(tmp_path / "enough"))
+    assert (done["verdict"], done["taken_back"], served(proxy)) == ("ended", True, {"blue"})
+
+
+def test_too_few_requests_take_it_back_where_they_are_no_proof(proxy: Stand) -> None:
+    try_green(proxy, 60)
+    done = watch(proxy, seconds=1, too_few="pass")
+    assert (done["verdict"], done["taken_back"], served(proxy)) == ("too_few_requests", False, {"green"})
+    done = watch(proxy, seconds=1, too_few="fail")
+    assert (done["verdict"], done["taken_back"], served(proxy)) == ("too_few_requests", True, {"blue"})
+
+
+def test_what_is_kept_no_watch_takes_back(proxy: Stand) -> None:
+    try_green(proxy, 60)
+    confirm(proxy)
+    done = watch(proxy, seconds=1, too_few="fail")
+    assert (done["failed"], done["taken_back"], served(proxy)) == (True, False, {"green"})
 
 
 def test_nobody_confirms(proxy: Stand) -> None:

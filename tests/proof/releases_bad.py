@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -13,8 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +75,19 @@ def _one(fleet: Fleet, bad: Bad, more: dict[str, Any]) -> dict[str, Any]:
     release = bad.release
     urls = [f"https://{fleet.lab.addresses[host]}" for host in ("edge1", "edge2")]
     began = time.time()
-    os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.profile_tasks"
-    try:
-        # Until the run is over, at most for so long; then a second of silence.
-        with Traffic(urls, RATE, 180, scale=SCALE, shares={"slow": 1}) as traffic:
-            time.sleep(3)
-            done = fleet.attempt("deploy", app_release=release, **WATCH, **more)
-            time.sleep(1)
-            traffic.stop()
-    finally:
-        del os.environ["ANSIBLE_CALLBACKS_ENABLED"]
+    # Until the run is over, at most for so long; then a second of silence.
+    with Traffic(urls, RATE, 180, scale=SCALE, shares={"slow": 1}) as traffic:
+        time.sleep(3)
+        done = fleet.attempt("deploy", app_release=release, **WATCH, **more)
+        time.sleep(1)
+        traffic.stop()
     record = traffic.record
     of_it = sorted(line["at"] / 1000 for line in record if line["release"] == release or line.get("error"))
     seen = _first_seen(fleet, began, of_it if bad.shown_by_requests else [])
     reaction = round(of_it[-1] - seen, 1) if of_it and seen else None
-    back = _back_seconds(done.stdout)
+    verdict = _verdict(done.stdout)
+    # From what one of the watches knew to the last answer that a user got of it, on whichever proxy.
+    back = round(max(of_it[-1] - verdict, 0), 1) if of_it and verdict else None
     others = sorted({line["release"] for line in record} - {release, ""})
     why = re.findall(r"did not pass on (.*)", done.stdout)
     as_said = bool(why) and re.search(bad.reason, " ".join(why)) is not None
@@ -131,26 +126,9 @@ def _deaths(fleet: Fleet, host: str, began: float) -> Iterator[float]:
             yield int(nanoseconds) / 1e9
 
 
-def _back_seconds(output: str) -> float | None:
-    """From the end of the watch that failed to every proxy serving what was before, by the times that Ansible prints at each task."""
-    moments: list[tuple[str, float]] = []
-    task = ""
-    for line in output.splitlines():
-        if found := re.match(r"(?:TASK|PLAY) \[(.*)\]", line):
-            task = found[1]
-        elif task and (clock := re.search(r"\)\s+(\d+):(\d\d):(\d\d\.\d+) \*", line)):
-            hours, minutes, seconds = clock.groups()
-            passed = timedelta(hours=int(hours), minutes=int(minutes), seconds=float(seconds))
-            moments.append((task, passed.total_seconds()))
-            task = ""
-    names = [name for name, _moment in moments]
-    verdicts = [
-        i
-        for i, (before, name) in enumerate(pairwise(names), 1)
-        if "Watch what" in before and name.endswith("Note how it went")
-    ]
-    backs = [i for i, name in enumerate(names[:-1]) if name.endswith("proxy : Serve again what served before")]
-    return round(moments[backs[-1] + 1][1] - moments[verdicts[0]][1], 1) if verdicts and backs else None
+def _verdict(output: str) -> float | None:
+    """When the first watch that failed knew it. All hosts of a lab share one clock."""
+    return min(map(float, re.findall(r"^\s+ended_at: ([0-9.]+)$", output, re.MULTILINE)), default=None)
 
 
 @contextmanager
